@@ -117,18 +117,17 @@ func (m *keyMap[V]) each(s *subject, visit func(*V) bool) bool {
 func (m *keyMap[V]) findGroups(s *subject, visit func(*V) bool) bool {
 	for i := range s.id.Groups {
 		g := &s.id.Groups[i]
-		goOn := true
-		switch m.sel {
-		case selAzureAD:
-			goOn = m.find(s, g.ID, "", visit)
-		case selOkta:
-			goOn = m.find(s, g.Name, "", visit)
-		case selGSuite:
-			goOn = m.find(s, g.Email, "", visit)
-		case selGitHub: // a member of a team is a member of its organization
-			goOn = m.find(s, g.Name, "", visit) && (g.Team == "" || g.Name == "" || m.find(s, g.Team, g.Name, visit))
+		text := g.Name
+		if m.sel == selAzureAD {
+			text = g.ID
+		} else if m.sel == selGSuite {
+			text = g.Email
 		}
-		if !goOn {
+		if !m.find(s, text, "", visit) {
+			return false
+		}
+		// A member of a team is a member of its organization: both are looked up.
+		if m.sel == selGitHub && g.Name != "" && g.Team != "" && !m.find(s, g.Team, g.Name, visit) {
 			return false
 		}
 	}
@@ -159,17 +158,16 @@ func (m *keyMap[V]) find(s *subject, text, qualifier string, visit func(*V) bool
 	list := m.lookup(text)
 	for i := range list {
 		h := &list[i]
-		if h.idp != "" && h.idp != s.id.IdP {
-			continue
-		}
-		if h.qualifier != qualifier && !(folded.has(m.sel) && isLowerOf(h.qualifier, qualifier)) {
-			continue
-		}
-		if !visit(&h.value) {
+		if (h.idp == "" || h.idp == s.id.IdP) && m.qualifies(h.qualifier, qualifier) && !visit(&h.value) {
 			return false
 		}
 	}
 	return true
+}
+
+// qualifies compares the qualifier of a rule with that of what the subject is.
+func (m *keyMap[V]) qualifies(rule, is string) bool {
+	return rule == is || folded.has(m.sel) && isLowerOf(rule, is)
 }
 
 func (m *keyMap[V]) lookup(text string) []held[V] {
