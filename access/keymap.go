@@ -117,11 +117,14 @@ func (m *keyMap[V]) each(s *subject, visit func(*V) bool) bool {
 func (m *keyMap[V]) findGroups(s *subject, visit func(*V) bool) bool {
 	for i := range s.id.Groups {
 		g := &s.id.Groups[i]
-		text := g.Name
-		if m.sel == selAzureAD {
+		var text string
+		switch m.sel {
+		case selAzureAD:
 			text = g.ID
-		} else if m.sel == selGSuite {
+		case selGSuite:
 			text = g.Email
+		default: // Okta and GitHub
+			text = g.Name
 		}
 		if !m.find(s, text, "", visit) {
 			return false
