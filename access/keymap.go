@@ -126,7 +126,7 @@ func (m *keyMap[V]) findGroups(s *subject, visit func(*V) bool) bool {
 		default: // Okta and GitHub
 			text = g.Name
 		}
-		if !m.find(s, text, "", visit) {
+		if m.sift.mayHold(text) && !m.find(s, text, "", visit) {
 			return false
 		}
 		// A member of a team is a member of its organization: both are looked up.
@@ -219,9 +219,12 @@ func sieveBit(text string) uint32 {
 	if n == 0 {
 		return 0
 	}
-	h := uint32(n)
-	for _, c := range [...]byte{text[0], text[n/3], text[n-1-n/4], text[n-1]} {
-		h = h*0x01000193 ^ uint32(c|0x20)
-	}
+	h := uint32(n)*sieveMix ^ uint32(text[0]|0x20)
+	h = h*sieveMix ^ uint32(text[n/3]|0x20)
+	h = h*sieveMix ^ uint32(text[n-1-n/4]|0x20)
+	h = h*sieveMix ^ uint32(text[n-1]|0x20)
 	return h * 0x9E3779B1 >> 7
 }
+
+// sieveMix is the 32-bit prime of the FNV hashes.
+const sieveMix = 0x01000193
