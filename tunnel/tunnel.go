@@ -78,4 +78,3 @@ type Conn interface {
 	CloseWrite() error
 	Abort()
 }
-
