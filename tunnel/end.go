@@ -170,6 +170,7 @@ func (t *Tunnel) Close() error {
 func (t *Tunnel) close() {
 	t.flows.close()
 	t.cancel()
+	t.queue.discard() // what waits would only delay the resets
 	if t.flows.abort(func(Flow) bool { return true }) > 0 {
 		t.drain()
 	}

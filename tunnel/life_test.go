@@ -139,6 +139,7 @@ func TestTunnel_CloseUnderLoad(t *testing.T) {
 				t.Errorf("close took %s", d)
 			}
 			stop()
+			client.AbortFlows(func(tunnel.Flow) bool { return true }) // what no reset reached would wait for its timers
 			flows.Wait()
 			if err := closing.SetPeer(tunnel.Peer{PublicKey: tunnel.PublicKey{1}}); !errors.Is(err, tunnel.ErrClosed) {
 				t.Errorf("SetPeer after Close: %v", err)
