@@ -21,11 +21,11 @@ const TunnelType = "cfd_tunnel"
 
 // TunnelFilter selects tunnels; zero fields select all, but deleted ones are listed only when asked for.
 type TunnelFilter struct {
-	Name, ID       string
-	NamePrefix     string
-	NotNamePrefix  string
-	IsDeleted      *bool
-	AnyState       bool // deleted or not
+	Name, ID      string
+	NamePrefix    string
+	NotNamePrefix string
+	IsDeleted     *bool
+	AnyState      bool // deleted or not
 }
 
 const tunnelColumns = `id, name, config_src, created_at, deleted_at`
