@@ -1,12 +1,15 @@
 package sshproxy_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"io"
 	"net"
+	"os/user"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,12 +28,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience is how long anything in a test may take before it counts as hanging.
 const patience = 20 * time.Second
 
-func newSigner(t testing.TB) ssh.Signer {
+func newKey(t testing.TB) (ed25519.PublicKey, ed25519.PrivateKey) {
 	t.Helper()
-	_, priv, err := ed25519.GenerateKey(rand.Reader)
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pub, priv
+}
+
+func newSigner(t testing.TB) ssh.Signer {
+	t.Helper()
+	_, priv := newKey(t)
 	s, err := ssh.NewSignerFromKey(priv)
 	if err != nil {
 		t.Fatal(err)
@@ -101,12 +110,33 @@ func newWorld(t testing.TB, ca ssh.Signer, target string, opts ...worldOption) *
 }
 
 func knownLogin(login string) bool {
-	for _, l := range []string{"root", "alice", "nobody-there", currentUser()} {
-		if login == l {
-			return true
-		}
+	return slices.Contains([]string{"root", "alice", "nobody-there", currentUser()}, login)
+}
+
+func currentUser() string {
+	u, err := user.Current()
+	if err != nil {
+		return "root"
 	}
-	return false
+	return u.Username
+}
+
+// syncBuffer can be read while a program writes to it.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 func (w *world) certificate(pub ssh.PublicKey, login string) *ssh.Certificate {
