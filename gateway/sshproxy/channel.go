@@ -227,6 +227,11 @@ func (c *channel) explainLoss() {
 	defer t.Stop()
 	select {
 	case <-c.exited:
+		return
+	default:
+	}
+	select {
+	case <-c.exited:
 	case <-t.C:
 	case <-c.x.upGone:
 		if !c.x.ending.Load() {
