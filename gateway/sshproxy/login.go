@@ -43,6 +43,7 @@ func (x *session) serverConfig(ctx context.Context) *ssh.ServerConfig {
 		},
 		PreAuthConnCallback: func(c ssh.ServerPreAuthConn) { x.preAuth = c },
 	}
+	cfg.Ciphers = x.client.peekCiphers(cfg.Ciphers)
 	for _, k := range x.p.hostKeys {
 		cfg.AddHostKey(k)
 	}

@@ -26,9 +26,8 @@ import (
 // openssh is the real sshd behind the proxy and the real clients in front of it.
 type openssh struct {
 	*world
-	dir  string
-	user string
-	port string
+	dir     string
+	sshdPID int
 }
 
 const sshdPath = "/usr/sbin/sshd"
@@ -48,9 +47,10 @@ func newOpenSSH(t testing.TB, sshdOptions ...string) *openssh {
 	needPrograms(t, "ssh", sshdPath)
 	ca := newSigner(t)
 	dir := t.TempDir()
-	target := startSSHD(t, dir, ca, sshdOptions...)
-	w := newWorld(t, ca, target)
-	return clientsFor(t, w, dir)
+	target, pid := startSSHD(t, dir, ca, sshdOptions...)
+	o := clientsFor(t, newWorld(t, ca, target), dir)
+	o.sshdPID = pid
+	return o
 }
 
 // clientsFor prepares the files of OpenSSH clients of w.
@@ -66,7 +66,7 @@ func clientsFor(t testing.TB, w *world, dir string) *openssh {
 		"  StrictHostKeyChecking yes\n  IdentityFile none\n  IdentitiesOnly yes\n  LogLevel INFO\n  ConnectTimeout 10\n  ControlPath %s\n",
 		host, port, currentUser(), filepath.Join(dir, "known_hosts"), filepath.Join(dir, "ctl"))
 	writeFile(t, filepath.Join(dir, "config"), []byte(cfg))
-	return &openssh{world: w, dir: dir, user: currentUser(), port: port}
+	return &openssh{world: w, dir: dir}
 }
 
 func writeFile(t testing.TB, path string, data []byte) {
@@ -76,8 +76,8 @@ func writeFile(t testing.TB, path string, data []byte) {
 	}
 }
 
-// startSSHD starts a daemon and returns its address; skips when this system cannot run one.
-func startSSHD(t testing.TB, dir string, ca ssh.Signer, options ...string) string {
+// startSSHD starts a daemon and returns its address and process; it skips when this system cannot run one.
+func startSSHD(t testing.TB, dir string, ca ssh.Signer, options ...string) (addr string, pid int) {
 	t.Helper()
 	if os.Getuid() == 0 {
 		// Its privilege separation directory, which the service's start makes; it holds nothing.
@@ -89,7 +89,7 @@ func startSSHD(t testing.TB, dir string, ca ssh.Signer, options ...string) strin
 	writeHostKey(t, keyFile)
 	writeFile(t, filepath.Join(dir, "ca.pub"), ssh.MarshalAuthorizedKey(ca.PublicKey()))
 	ln := listenLoopback(t)
-	addr := ln.Addr().String()
+	addr = ln.Addr().String()
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func startSSHD(t testing.TB, dir string, ca ssh.Signer, options ...string) strin
 		}
 		return c.Close() == nil
 	})
-	return addr
+	return addr, cmd.Process.Pid
 }
 
 func writeHostKey(t testing.TB, path string) {
