@@ -114,6 +114,10 @@ func (x *session) authenticate(ctx context.Context) (<-chan ssh.NewChannel, <-ch
 		if stop() {
 			return chans, reqs, nil
 		}
+		if errors.Is(context.Cause(actx), errClientGone) {
+			x.wg.Go(func() { <-closed })
+			return chans, reqs, nil // logged in and left: an end as any other
+		}
 		<-closed
 		_ = conn.Close()
 		x.wg.Go(func() { ssh.DiscardRequests(reqs) })
