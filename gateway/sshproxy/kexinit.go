@@ -38,10 +38,10 @@ func (c *clientConn) peekCiphers(all []string) []string {
 		return all
 	}
 	c.skip = len(versionLine)
-	if err := c.Conn.SetReadDeadline(time.Now().Add(peekTime)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(peekTime)); err != nil {
 		return all
 	}
-	defer func() { _ = c.Conn.SetReadDeadline(time.Time{}) }() // as the line above, and that worked
+	defer func() { _ = c.SetReadDeadline(time.Time{}) }() // as the line above, and that worked
 	var up, down []string
 	buf := make([]byte, 4<<10)
 	for len(c.replay) < maxPeek {
