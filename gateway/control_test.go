@@ -33,6 +33,20 @@ type fakeControl struct {
 	changed  chan struct{}   // closed at every change
 	blocked  map[string]bool // paths that answer 503
 	streams  map[string][]chan struct{}
+	lies     map[string]bool // tunnels whose connectors get a wrong key
+}
+
+// lie gives the connectors of a tunnel a wrong key.
+func (c *fakeControl) lie(tunnel string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lies[tunnel] = true
+}
+
+func (c *fakeControl) reported() api.GatewayReport {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return *c.report
 }
 
 func newFakeControl(tb testing.TB, st api.GatewayState) *fakeControl {
@@ -48,7 +62,7 @@ func newFakeControl(tb testing.TB, st api.GatewayState) *fakeControl {
 	st.Self.SSHCAPublicKey = string(ssh.MarshalAuthorizedKey(ca.PublicKey()))
 	c := &fakeControl{
 		tb: tb, ca: ca, revision: 1, state: st, changed: make(chan struct{}),
-		blocked: make(map[string]bool), streams: make(map[string][]chan struct{}),
+		blocked: make(map[string]bool), streams: make(map[string][]chan struct{}), lies: make(map[string]bool),
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+api.PathGatewaySelf, c.putReport)
@@ -159,10 +173,14 @@ func (c *fakeControl) syncConnector(w http.ResponseWriter, r *http.Request) {
 			Self:     api.ConnectorSyncSelf{TunnelID: vnet.TunnelID(tunnel)},
 			Gateways: map[string]api.ConnectorGateway{}, Routes: map[string]api.WireRoute{},
 		}
+		key := c.state.Tunnels[tunnel].Key
+		if c.lies[tunnel] {
+			key = randomKey(c.tb)
+		}
 		if c.report != nil {
 			st.Gateways["gw"] = api.ConnectorGateway{
 				ID: "gw", Endpoints: c.report.ConnectorEndpoints, CertificateSHA256: c.report.CertificateSHA256,
-				Key: c.state.Tunnels[tunnel].Key,
+				Key: key,
 			}
 		}
 		for k, r := range c.state.Routes {

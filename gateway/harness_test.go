@@ -107,11 +107,14 @@ type world struct {
 	client  *tunnel.Tunnel
 	dir     string
 	cfg     gateway.Config
+	audit   *audit.Log // instead of the file
 	stop    context.CancelFunc
 	done    chan error
 }
 
 type option func(*world)
+
+func withAudit(out io.Writer) option { return func(w *world) { w.audit = audit.New(out) } }
 
 func withLimits(l gateway.Limits) option { return func(w *world) { w.cfg.Limits = l } }
 
@@ -130,7 +133,7 @@ func newWorld(tb testing.TB, opts ...option) *world {
 	for _, o := range opts {
 		o(w)
 	}
-	w.startGateway(nil)
+	w.startGateway()
 	block, err := pool.Block(index)
 	if err != nil {
 		tb.Fatal(err)
@@ -161,8 +164,14 @@ func (w *world) connectClient() {
 	}
 }
 
-// startGateway starts a gateway on w's directory. before may prepare it.
-func (w *world) startGateway(before func(*gateway.Gateway)) {
+// startGateway starts a gateway on w's directory.
+func (w *world) startGateway() {
+	w.tb.Helper()
+	w.startGatewayUnready()
+	w.wait("gateway ready", w.gateway.Ready())
+}
+
+func (w *world) startGatewayUnready() {
 	w.tb.Helper()
 	g, err := gateway.New(w.cfg)
 	if err != nil {
@@ -177,8 +186,8 @@ func (w *world) startGateway(before func(*gateway.Gateway)) {
 		}
 		return t, err
 	})
-	if before != nil {
-		before(g)
+	if w.audit != nil {
+		g.SetAuditForTest(w.audit)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -191,7 +200,6 @@ func (w *world) startGateway(before func(*gateway.Gateway)) {
 		done <- err
 		w.tb.Fatalf("gateway did not start: %v", err)
 	}
-	w.wait("gateway ready", g.Ready())
 }
 
 func (w *world) stopGateway(cancel context.CancelFunc, done chan error) {
@@ -211,13 +219,7 @@ func (w *world) stopGateway(cancel context.CancelFunc, done chan error) {
 // startConnector runs a connector of a tunnel until the test ends or stop is called.
 func (w *world) startConnector(tunnelID string, translate map[netip.AddrPort]netip.AddrPort) (stop func(), c *connector.Connector) {
 	w.tb.Helper()
-	c, err := connector.New(connector.Config{
-		Token: api.ConnectorToken{AccountID: "acc", TunnelID: tunnelID, Secret: []byte("x")}, Control: w.control.client(tunnelID),
-		Map: translate, Logger: testLogger(w.tb),
-	})
-	if err != nil {
-		w.tb.Fatal(err)
-	}
+	c = w.newConnector(tunnelID, translate)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -233,6 +235,18 @@ func (w *world) startConnector(tunnelID string, translate map[netip.AddrPort]net
 	w.tb.Cleanup(stop)
 	w.wait("connector ready", c.Ready())
 	return stop, c
+}
+
+func (w *world) newConnector(tunnelID string, translate map[netip.AddrPort]netip.AddrPort) *connector.Connector {
+	w.tb.Helper()
+	c, err := connector.New(connector.Config{
+		Token: api.ConnectorToken{AccountID: "acc", TunnelID: tunnelID, Secret: []byte("x")}, Control: w.control.client(tunnelID),
+		Map: translate, Logger: testLogger(w.tb),
+	})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return c
 }
 
 func (w *world) wait(what string, ch <-chan struct{}) {
@@ -279,7 +293,12 @@ func (w *world) source(s vnet.Slot) netip.Addr {
 
 func (w *world) dial(s vnet.Slot, dst netip.AddrPort) (*tunnel.TCPConn, error) {
 	w.tb.Helper()
-	ctx, cancel := context.WithTimeout(w.tb.Context(), 8*time.Second)
+	return w.dialWithin(s, dst, 8*time.Second)
+}
+
+func (w *world) dialWithin(s vnet.Slot, dst netip.AddrPort, limit time.Duration) (*tunnel.TCPConn, error) {
+	w.tb.Helper()
+	ctx, cancel := context.WithTimeout(w.tb.Context(), limit)
 	defer cancel()
 	return w.client.DialTCP(ctx, w.source(s), dst)
 }
