@@ -31,7 +31,7 @@ The agent goes on trying when the wait is over.`,
 			return a.connect(cmd.Context(), timeout)
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait")
+	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how `long` to wait")
 	return cmd
 }
 
