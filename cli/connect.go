@@ -42,7 +42,7 @@ func (a *app) connect(ctx context.Context, timeout time.Duration) error {
 	}
 	if s.State != localapi.Connected {
 		return &client.Error{
-			Code:    codeUnhealthy,
+			Code:    codeNotUp,
 			Message: fmt.Sprintf("not connected after %s: %s", timeout, render.ReasonText(s)),
 		}
 	}
