@@ -1,6 +1,3 @@
-// Package access decides who may reach what. Evaluate is the only authority:
-// the gateway calls it for every flow and every SSH login, control calls it to
-// build a user's target list and to explain a denial. It is pure.
 package access
 
 import (

@@ -1,0 +1,258 @@
+package access
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"weft/internal/kind"
+	"weft/targets"
+)
+
+// compiler builds one snapshot.
+type compiler struct {
+	s      *Snapshot
+	groups map[string]*ruleGroup
+	apps   []*Application
+	// first and end bound the policies of the application with an ordinal.
+	first, end []int32
+}
+
+// problem records an object that is left out.
+func (c *compiler) problem(what, name, id string, err error) {
+	c.s.problems = append(c.s.problems, fmt.Errorf("%s %q (%s) is left out: %w", what, clip(name), clip(id), err))
+}
+
+var errNoID = kind.New(kind.Invalid, "it has no ID")
+
+// compileTargets indexes the valid targets, sorted.
+func (c *compiler) compileTargets(in []targets.Target) error {
+	valid := make([]targets.Target, 0, len(in))
+	for _, t := range in {
+		err := t.Validate()
+		if t.ID == "" {
+			err = errNoID
+		}
+		if err != nil {
+			c.problem("target", t.Hostname, string(t.ID), err)
+			continue
+		}
+		valid = append(valid, t)
+	}
+	slices.SortFunc(valid, byHostname)
+	var err error
+	c.s.index, err = targets.NewIndex(valid)
+	return err
+}
+
+// compileGroups compiles each group behind those it refers to.
+func (c *compiler) compileGroups(in []RuleGroup) error {
+	order, err := orderGroups(in)
+	if err != nil {
+		return err
+	}
+	c.groups = make(map[string]*ruleGroup, len(in))
+	for _, i := range order {
+		g := &in[i]
+		if err := g.validateShape(); err != nil {
+			c.problem("rule group", g.Name, g.ID, err)
+			continue
+		}
+		c.groups[g.ID] = newRuleGroup(g.Include, g.Require, g.Exclude, c.groups)
+	}
+	return nil
+}
+
+// compileApplications gives applications and policies their order: applications
+// by ID, policies by precedence and then as listed.
+func (c *compiler) compileApplications(in []Application) error {
+	for i := range in {
+		a := &in[i]
+		err := a.validateShape()
+		if a.ID == "" {
+			err = errNoID
+		}
+		if err != nil {
+			c.problem("application", a.Name, a.ID, err)
+			continue
+		}
+		c.apps = append(c.apps, a.clone())
+	}
+	slices.SortFunc(c.apps, func(a, b *Application) int { return cmp.Compare(a.ID, b.ID) })
+	if err := checkContradictions(c.apps); err != nil {
+		return err
+	}
+	for ordinal, a := range c.apps {
+		c.first = append(c.first, int32(len(c.s.policies)))
+		sorted := make([]*Policy, len(a.Policies))
+		for i := range a.Policies {
+			sorted[i] = &a.Policies[i]
+		}
+		slices.SortStableFunc(sorted, func(p, q *Policy) int { return cmp.Compare(p.Precedence, q.Precedence) })
+		for _, p := range sorted {
+			c.addPolicy(p, int32(ordinal))
+		}
+		c.end = append(c.end, int32(len(c.s.policies)))
+	}
+	return nil
+}
+
+// checkContradictions refuses an ID that two applications share and a port with
+// two protocols; apps are sorted by ID.
+func checkContradictions(apps []*Application) error {
+	type holder struct {
+		app      *Application
+		protocol targets.Protocol
+	}
+	ports := make(map[uint16]holder)
+	for i, a := range apps {
+		if i > 0 && apps[i-1].ID == a.ID {
+			return kind.New(kind.Conflict, "applications %q and %q have the same ID %s", apps[i-1].Name, a.Name, a.ID)
+		}
+		for _, cr := range a.Criteria {
+			h, taken := ports[cr.Port]
+			if taken && h.protocol != cr.Protocol {
+				return kind.New(kind.Conflict, "port %d carries %s in application %q (%s) and %s in application %q (%s)",
+					cr.Port, h.protocol, h.app.Name, h.app.ID, cr.Protocol, a.Name, a.ID)
+			}
+			ports[cr.Port] = holder{a, cr.Protocol}
+		}
+	}
+	return nil
+}
+
+// addPolicy compiles p and indexes its include keys.
+func (c *compiler) addPolicy(p *Policy, app int32) {
+	ordinal := int32(len(c.s.policies))
+	compiled := policy{ruleGroup: *newRuleGroup(p.Include, p.Require, p.Exclude, c.groups), source: p, app: app}
+	if p.SSH != nil {
+		compiled.alias = p.SSH.AllowEmailAlias
+		compiled.login = make(map[string]struct{}, len(p.SSH.Usernames))
+		for _, u := range p.SSH.Usernames {
+			compiled.login[u] = struct{}{}
+		}
+	}
+	for k := range compiled.include.keys {
+		c.s.byKey[k] = append(c.s.byKey[k], ordinal)
+	}
+	c.s.indexed |= compiled.include.wanted
+	c.s.policies = append(c.s.policies, compiled)
+}
+
+// keyed reports whether byKey finds p whenever its include list matches.
+func (p *policy) keyed() bool {
+	return len(p.include.nets) == 0 && len(p.include.groups) == 0
+}
+
+// compileCovers finds the applications of every target at every port.
+func (c *compiler) compileCovers() {
+	byHost, others := c.criteria()
+	c.s.ports = make([]*portSet, c.s.index.Len())
+	covers := make(map[string]*cover)
+	sets := make(map[string]*portSet)
+	var found []int32
+	for i := range c.s.ports {
+		t := c.s.index.Get(i)
+		found = c.match(found[:0], t, byHost[targets.FoldHostname(t.Hostname)], others)
+		if len(found) == 0 {
+			continue
+		}
+		id := ordinals(found)
+		if sets[id] == nil {
+			sets[id] = c.newPortSet(found, covers)
+		}
+		c.s.ports[i] = sets[id]
+	}
+}
+
+// criterion is one of the criteria of an application.
+type criterion struct {
+	*targets.Criteria
+	app int32
+}
+
+// criteria returns every criterion: by hostname, and those that ask for none.
+func (c *compiler) criteria() (byHost map[string][]criterion, others []criterion) {
+	byHost = make(map[string][]criterion)
+	for ordinal, a := range c.apps {
+		for i := range a.Criteria {
+			cr := criterion{&a.Criteria[i], int32(ordinal)}
+			hosts, asks := cr.Attributes["hostname"]
+			if !asks {
+				others = append(others, cr)
+			}
+			seen := make(map[string]bool, len(hosts))
+			for _, h := range hosts {
+				if h = targets.FoldHostname(h); !seen[h] {
+					seen[h] = true
+					byHost[h] = append(byHost[h], cr)
+				}
+			}
+		}
+	}
+	return byHost, others
+}
+
+// match appends (port, application) pairs for the criteria that select t, sorted
+// and unique.
+func (c *compiler) match(found []int32, t *targets.Target, lists ...[]criterion) []int32 {
+	type pair struct{ port, app int32 }
+	var pairs []pair
+	for _, list := range lists {
+		for _, cr := range list {
+			if cr.Matches(t) {
+				pairs = append(pairs, pair{int32(cr.Port), cr.app})
+			}
+		}
+	}
+	slices.SortFunc(pairs, func(a, b pair) int { return cmp.Or(cmp.Compare(a.port, b.port), cmp.Compare(a.app, b.app)) })
+	for _, p := range slices.Compact(pairs) {
+		found = append(found, p.port, p.app)
+	}
+	return found
+}
+
+// newPortSet turns sorted (port, application) pairs into ports with covers.
+func (c *compiler) newPortSet(pairs []int32, covers map[string]*cover) *portSet {
+	set := &portSet{}
+	for i := 0; i < len(pairs); {
+		port := pairs[i]
+		var apps []int32
+		for ; i < len(pairs) && pairs[i] == port; i += 2 {
+			apps = append(apps, pairs[i+1])
+		}
+		protocol := c.protocol(apps[0], uint16(port))
+		id := string(protocol) + "\x00" + ordinals(apps)
+		if covers[id] == nil {
+			covers[id] = c.newCover(protocol, apps)
+		}
+		set.ports = append(set.ports, uint16(port))
+		set.covers = append(set.covers, covers[id])
+	}
+	return set
+}
+
+// protocol returns what an application's port carries; all agree on it.
+func (c *compiler) protocol(app int32, port uint16) targets.Protocol {
+	for i := range c.apps[app].Criteria {
+		if cr := &c.apps[app].Criteria[i]; cr.Port == port {
+			return cr.Protocol
+		}
+	}
+	return "" // not reached: the pair came from one of the criteria
+}
+
+func (c *compiler) newCover(protocol targets.Protocol, apps []int32) *cover {
+	v := &cover{protocol: protocol, member: make([]uint64, (len(c.apps)+63)/64)}
+	for _, a := range apps {
+		v.apps = append(v.apps, c.apps[a])
+		v.member[a>>6] |= 1 << (a & 63)
+		for p := c.first[a]; p < c.end[a]; p++ {
+			v.policies = append(v.policies, p)
+			if !c.s.policies[p].keyed() {
+				v.unkeyed = append(v.unkeyed, p)
+			}
+		}
+	}
+	return v
+}

@@ -1,0 +1,49 @@
+package access
+
+import "fmt"
+
+// Message says in a sentence why, for the user; it names no rule, and no policy,
+// application or target unless a policy includes the user.
+func (d Decision) Message() string {
+	switch d.Reason {
+	case Allowed:
+		return fmt.Sprintf("Access to %s is allowed by policy %s.", d.target(), d.policy())
+	case NoSnapshot:
+		return "The gateway has no current policy, so nobody is let in. Try again in a moment."
+	case IdentityUnknown:
+		return "No user is known behind this device. Register it again."
+	case IdentityRevoked:
+		return "Your access was revoked. Ask your administrator."
+	case DeviceUnknown:
+		return "This device is not enrolled. Register it again."
+	case DeviceRevoked:
+		return "This device was revoked. Ask your administrator, or register it again."
+	case NoTarget:
+		return "No target has this address in this virtual network. Check the address and the selected virtual network."
+	case NoApplication:
+		return "No application gives access to this target at this port. Check the port, or ask your administrator."
+	case NoPolicy:
+		return "No policy lets you reach this target. Ask your administrator."
+	case RequireMissing:
+		return fmt.Sprintf("Policy %s includes you, but you do not meet everything that it requires. Sign in again or ask your administrator.", d.policy())
+	case Excluded:
+		return fmt.Sprintf("Policy %s includes you, but something excludes you from it. Ask your administrator.", d.policy())
+	case LoginNotPermitted:
+		return fmt.Sprintf("You may reach %s, but not as this UNIX user. Your target list shows which ones you may use.", d.target())
+	}
+	return "Access is denied."
+}
+
+func (d Decision) target() string {
+	if d.Target == nil {
+		return "the target"
+	}
+	return fmt.Sprintf("%q", d.Target.Hostname)
+}
+
+func (d Decision) policy() string {
+	if d.Policy == nil {
+		return "(unknown)"
+	}
+	return fmt.Sprintf("%q", d.Policy.Name)
+}

@@ -1,0 +1,155 @@
+package access
+
+import (
+	"net/netip"
+	"slices"
+	"sort"
+)
+
+// ruleSet is a list of rules compiled for "does any of them match": one map
+// access for each thing that the subject is, however many rules there are.
+type ruleSet struct {
+	wanted selectors
+	keys   map[key]struct{}
+	nets   prefixSet
+	groups []*ruleGroup
+	broken bool // holds a rule that cannot be evaluated
+}
+
+// ruleGroup is a compiled RuleGroup, or the compiled condition of a Policy.
+type ruleGroup struct {
+	include ruleSet
+	require []ruleSet // of one rule each
+	exclude ruleSet
+}
+
+// newRuleSet compiles rules; a group that groups does not hold is unknown.
+func newRuleSet(rules []Rule, groups map[string]*ruleGroup) ruleSet {
+	var s ruleSet
+	for _, r := range rules {
+		if r.Validate() != nil {
+			s.broken = true
+			continue
+		}
+		switch r.sel {
+		case selIP:
+			p, _ := parseIP(r.fields[0]) // valid: Validate read it
+			s.nets = append(s.nets, p)
+		case selGroup:
+			if g := groups[r.fields[0]]; g != nil {
+				s.groups = append(s.groups, g)
+			} else {
+				s.broken = true
+			}
+		default:
+			if s.keys == nil {
+				s.keys = make(map[key]struct{})
+			}
+			s.keys[newKey(r)] = struct{}{}
+			s.wanted |= 1 << r.sel
+		}
+	}
+	s.nets = s.nets.normalize()
+	return s
+}
+
+// newRuleGroup compiles one condition.
+func newRuleGroup(include, require, exclude []Rule, groups map[string]*ruleGroup) *ruleGroup {
+	g := &ruleGroup{include: newRuleSet(include, groups), exclude: newRuleSet(exclude, groups)}
+	for _, r := range require {
+		g.require = append(g.require, newRuleSet([]Rule{r}, groups))
+	}
+	return g
+}
+
+// any is the OR of the rules.
+func (r *ruleSet) any(s *subject) truth {
+	if r.wanted != 0 && r.anyKey(s) {
+		return yes
+	}
+	answer := no
+	if r.broken || r.wanted.has(selGeo) && s.dev.Country == "" {
+		answer = unknown
+	}
+	if len(r.nets) > 0 {
+		switch {
+		case !s.source.IsValid():
+			answer = unknown
+		case r.nets.contains(s.source):
+			return yes
+		}
+	}
+	for _, g := range r.groups {
+		answer = max(answer, g.matches(s))
+		if answer == yes {
+			return yes
+		}
+	}
+	return answer
+}
+
+// anyKey reports whether one of the rules that hold by equality does.
+func (r *ruleSet) anyKey(s *subject) bool {
+	if r.wanted.has(selEveryone) {
+		return true
+	}
+	return !s.each(r.wanted, func(sel selector, a, b string) bool {
+		if _, ok := lookup(r.keys, sel, a, b, ""); ok {
+			return false
+		}
+		if s.id.IdP != "" && perIdP.has(sel) {
+			_, ok := lookup(r.keys, sel, a, b, s.id.IdP)
+			return !ok
+		}
+		return true
+	})
+}
+
+// all is the AND of one-rule sets; of none it is yes.
+func all(rules []ruleSet, s *subject) truth {
+	answer := yes
+	for i := range rules {
+		if answer = min(answer, rules[i].any(s)); answer == no {
+			return no
+		}
+	}
+	return answer
+}
+
+// matches is (any include) and (all require) and (no exclude).
+func (g *ruleGroup) matches(s *subject) truth {
+	answer := g.include.any(s)
+	if answer != no {
+		answer = min(answer, all(g.require, s))
+	}
+	if answer != no {
+		answer = min(answer, g.exclude.any(s).not())
+	}
+	return answer
+}
+
+// prefixSet is a set of addresses: prefixes that do not overlap, sorted.
+type prefixSet []netip.Prefix
+
+// normalize sorts the prefixes and drops those inside another; prefixes nest or
+// are disjoint, so what is left does not overlap.
+func (ps prefixSet) normalize() prefixSet {
+	slices.SortFunc(ps, func(a, b netip.Prefix) int {
+		if c := a.Addr().Compare(b.Addr()); c != 0 {
+			return c
+		}
+		return a.Bits() - b.Bits()
+	})
+	var kept prefixSet
+	for _, p := range ps {
+		if n := len(kept); n == 0 || !kept[n-1].Overlaps(p) {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+func (ps prefixSet) contains(a netip.Addr) bool {
+	i := sort.Search(len(ps), func(i int) bool { return ps[i].Addr().Compare(a) > 0 })
+	return i > 0 && ps[i-1].Contains(a)
+}

@@ -1,0 +1,114 @@
+package targets
+
+import (
+	"net/netip"
+
+	"weft/internal/kind"
+	"weft/vnet"
+)
+
+// Index finds targets by address and by ID. It is immutable and safe for
+// concurrent use; the zero value and nil hold no target.
+type Index struct {
+	list   []Target
+	byAddr map[Address]int32
+	byID   map[ID]int32
+}
+
+// NewIndex builds an immutable index from a copy of ts, whose order it keeps. It
+// fails with kind.Conflict, naming the other target, when an (address, VNET)
+// pair or an ID belongs to two. It does not validate: an address that
+// Target.Validate refuses is simply never looked up.
+func NewIndex(ts []Target) (*Index, error) {
+	x := &Index{
+		list:   make([]Target, len(ts)),
+		byAddr: make(map[Address]int32, len(ts)),
+		byID:   make(map[ID]int32, len(ts)),
+	}
+	names := make(map[vnet.ID]vnet.ID) // one copy of each VNET's ID, so that keys share it
+	for i := range ts {
+		t := ts[i].Clone()
+		x.list[i] = t
+		if other, taken := x.byID[t.ID]; taken {
+			return nil, kind.New(kind.Conflict, "target ID %s belongs to both %q and %q", t.ID, x.list[other].Hostname, t.Hostname)
+		}
+		x.byID[t.ID] = int32(i)
+		addrs, n := t.addresses()
+		for _, a := range addrs[:n] {
+			if other, taken := x.byAddr[a]; taken {
+				return nil, addressTaken(a, &x.list[other])
+			}
+			if _, known := names[a.VNET]; !known {
+				names[a.VNET] = a.VNET
+			}
+			x.byAddr[Address{Addr: a.Addr, VNET: names[a.VNET]}] = int32(i)
+		}
+	}
+	return x, nil
+}
+
+// addressTaken is the conflict of an address that holder has.
+func addressTaken(a Address, holder *Target) error {
+	pointer := "/ip/ipv4/ip_addr"
+	if a.Addr.Is6() {
+		pointer = "/ip/ipv6/ip_addr"
+	}
+	e := kind.New(kind.Conflict, "address %s in virtual network %s already belongs to target %q (%s)", a.Addr, a.VNET, holder.Hostname, holder.ID)
+	e.Pointer = pointer
+	return e.WithHint("an IP address and virtual network pair can belong to one target only")
+}
+
+// CheckFree returns kind.Conflict, naming the holder, when an address of t
+// belongs to a target with another ID.
+func (x *Index) CheckFree(t *Target) error {
+	addrs, n := t.addresses()
+	for _, a := range addrs[:n] {
+		if holder, ok := x.At(a.VNET, a.Addr); ok && (t.ID == "" || holder.ID != t.ID) {
+			return addressTaken(a, holder)
+		}
+	}
+	return nil
+}
+
+// At returns the target at an address of a VNET. It points into the index and
+// must not be changed. An IPv4-mapped address is not its IPv4 twin.
+func (x *Index) At(v vnet.ID, a netip.Addr) (*Target, bool) {
+	i, ok := x.Position(v, a)
+	if !ok {
+		return nil, false
+	}
+	return &x.list[i], true
+}
+
+// Position is At for a caller with tables of its own beside the index: it
+// returns the target's place in the list that NewIndex was given.
+func (x *Index) Position(v vnet.ID, a netip.Addr) (int, bool) {
+	if x == nil {
+		return 0, false
+	}
+	i, ok := x.byAddr[Address{Addr: a, VNET: v}]
+	return int(i), ok
+}
+
+// ByID returns the target with an ID; it points into the index and must not be changed.
+func (x *Index) ByID(id ID) (*Target, bool) {
+	if x == nil {
+		return nil, false
+	}
+	i, ok := x.byID[id]
+	if !ok {
+		return nil, false
+	}
+	return &x.list[i], true
+}
+
+// Len is the number of targets.
+func (x *Index) Len() int {
+	if x == nil {
+		return 0
+	}
+	return len(x.list)
+}
+
+// Get returns the i-th target, 0 <= i < Len; it points into the index and must not be changed.
+func (x *Index) Get(i int) *Target { return &x.list[i] }
