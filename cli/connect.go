@@ -31,7 +31,7 @@ The agent goes on trying when the wait is over.`,
 			return a.connect(cmd.Context(), timeout)
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait")
+	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how `long` to wait")
 	return cmd
 }
 
@@ -42,7 +42,7 @@ func (a *app) connect(ctx context.Context, timeout time.Duration) error {
 	}
 	if s.State != localapi.Connected {
 		return &client.Error{
-			Code:    codeUnhealthy,
+			Code:    codeNotUp,
 			Message: fmt.Sprintf("not connected after %s: %s", timeout, render.ReasonText(s)),
 		}
 	}

@@ -11,10 +11,10 @@ import (
 
 // Codes of failures that arise in the command line itself.
 const (
-	codeUsage     = "usage"
-	codeNoSSH     = "no_ssh_client"
-	codeBroken    = "stream_broken"
-	codeUnhealthy = "connect_failed"
+	codeUsage  = "usage"
+	codeNoSSH  = "no_ssh_client"
+	codeBroken = "stream_broken"
+	codeNotUp  = "connect_failed"
 )
 
 // The exit codes. They are kept stable; docs/exit-codes.md is made from exitTable.
@@ -82,7 +82,7 @@ var exitTable = []exit{
 	}},
 	{exitNotConnected, "the agent is not connected", []reason{
 		{localapi.CodeNotConnected, "connect with: warp-cli connect"},
-		{codeUnhealthy, hintAgain},
+		{codeNotUp, hintAgain},
 	}},
 	{exitNotFound, "no such target or virtual network (for you)", []reason{
 		{localapi.CodeUnknownTarget, hintTargets},

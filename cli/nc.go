@@ -41,7 +41,7 @@ is --vnet, else WARP_VNET, else the selected one.`,
 
 // vnetFlag adds --vnet, which stands above WARP_VNET.
 func (a *app) vnetFlag(cmd *cobra.Command, vnet *string) {
-	cmd.Flags().StringVar(vnet, "vnet", "", "virtual network of the target, by name or ID (environment: WARP_VNET)")
+	cmd.Flags().StringVar(vnet, "vnet", "", "virtual `network` of the target, by name or ID (environment: WARP_VNET)")
 	a.completeFlag(cmd, "vnet", a.completeVNET)
 }
 

@@ -48,7 +48,7 @@ WEFT_ENROLMENT.`,
 			return a.registrationNew(cmd.Context(), enrolment)
 		},
 	}
-	cmd.Flags().StringVar(&file, "file", "", "read the enrolment string from this file")
+	cmd.Flags().StringVar(&file, "file", "", "read the enrolment string from this `file`")
 	return cmd
 }
 

@@ -20,7 +20,6 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
   warp-cli connect
   warp-cli target list
   warp-cli ssh alice@web-1`,
-		Version:       a.cfg.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		// Flags before the command's name are the root's, so that ssh can keep all that follow its own.
@@ -32,12 +31,19 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 	f := root.PersistentFlags()
 	f.BoolVarP(&a.json, "json", "j", false, "write results and errors as JSON")
 	f.CountVarP(&a.verbose, "verbose", "v", "say on stderr what is asked of the agent; twice: with the causes of failures")
-	f.StringVar(&a.socket, "socket", "", "path of the agent's socket (environment: WARP_SOCKET)")
+	f.StringVar(&a.socket, "socket", "", "`path` of the agent's socket (environment: WARP_SOCKET)")
 	f.BoolVar(&a.noANSI, "no-ansi", false, "no colours, even on a terminal (environment: NO_COLOR)")
 	f.Bool("no-paginate", false, "no pager; accepted for scripts made for other clients, lists are never paged")
 	f.Bool("accept-tos", false, "accepted for scripts made for other clients; there are no terms to accept")
+	// cobra's own version flag prints through text/template, which would keep every method of every type in the program.
 	root.Flags().BoolP("version", "V", false, "print the version of warp-cli")
-	root.SetVersionTemplate("warp-cli {{.Version}}\n")
+	noun := root.RunE
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if v, err := cmd.Flags().GetBool("version"); err != nil || !v || len(args) > 0 {
+			return noun(cmd, args)
+		}
+		return a.version(cmd.Context(), true)
+	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
 
@@ -58,6 +64,7 @@ func newHelp() *cobra.Command {
 			if err != nil || len(rest) > 0 {
 				return usageErrorHint("see: warp-cli --help", "unknown command %q for warp-cli", strings.Join(args, " "))
 			}
+			c.InitDefaultHelpFlag() // as --help shows it
 			return c.Help()
 		},
 	}

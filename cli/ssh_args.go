@@ -18,7 +18,8 @@ type sshLine struct {
 	destination string   // as given, without a port
 	host        string   // the target's name
 	port        uint16   // as far as the command line tells; else 22
-	vnet        string   // our own --vnet
+	portSet     bool
+	vnet        string // our own --vnet
 	command     []string
 }
 
@@ -45,22 +46,11 @@ func parseSSH(args []string) (sshLine, error) {
 	if len(rest) == 0 {
 		return l, usageErrorHint("see: warp-cli ssh --help", "ssh needs a target: warp-cli ssh [USER@]TARGET")
 	}
-	portSet := l.hasPort()
-	if err := l.parseDestination(rest[0], portSet); err != nil {
+	if err := l.parseDestination(rest[0]); err != nil {
 		return l, err
 	}
 	l.command, err = l.parseOptions(rest[1:])
 	return l, err
-}
-
-// hasPort reports whether the options so far set the port.
-func (l *sshLine) hasPort() bool {
-	for _, o := range l.options {
-		if strings.HasPrefix(o, "-p") {
-			return true
-		}
-	}
-	return false
 }
 
 // parseOptions takes the options at the start of args and returns what follows them.
@@ -147,17 +137,18 @@ func (l *sshLine) check(option byte, value string) error {
 		return usageErrorHint("use ssh itself with: -o ProxyCommand=\"warp-cli nc %h %p\"",
 			"warp-cli ssh reaches the target through the agent; -%c %s asks for another way", option, value)
 	case "port":
-		// As in ssh, the first one counts.
-		if l.port != 22 {
-			return nil
-		}
-		p, err := parsePort("ssh's port", setting)
-		if err != nil {
-			return err
-		}
-		l.port = p
+		return l.setPort(setting)
 	}
 	return nil
+}
+
+// setPort notes the port; as in ssh, the first one counts.
+func (l *sshLine) setPort(s string) error {
+	p, err := parsePort("ssh's port", s)
+	if err == nil && !l.portSet {
+		l.port, l.portSet = p, true
+	}
+	return err
 }
 
 // splitOption reads "Key=value" or "Key value" as in ssh_config(5); keys have no case.
@@ -173,9 +164,9 @@ func splitOption(s string) (key, value string) {
 }
 
 // parseDestination reads [user@]host or ssh://[user@]host[:port].
-func (l *sshLine) parseDestination(s string, portSet bool) error {
+func (l *sshLine) parseDestination(s string) error {
 	if strings.HasPrefix(s, "ssh://") {
-		return l.parseURL(s, portSet)
+		return l.parseURL(s)
 	}
 	l.destination = s
 	// As in ssh, the last @ ends the user's name.
@@ -183,7 +174,7 @@ func (l *sshLine) parseDestination(s string, portSet bool) error {
 	return l.checkHost(s)
 }
 
-func (l *sshLine) parseURL(s string, portSet bool) error {
+func (l *sshLine) parseURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
 		return usageError("%q is not ssh://[USER@]TARGET[:PORT]", s)
@@ -193,11 +184,11 @@ func (l *sshLine) parseURL(s string, portSet bool) error {
 	if u.User != nil {
 		l.destination = u.User.Username() + "@" + l.host
 	}
-	if p := u.Port(); p != "" && !portSet {
-		if l.port, err = parsePort("the port of "+s, p); err != nil {
+	if p := u.Port(); p != "" {
+		if err := l.setPort(p); err != nil {
 			return err
 		}
-		l.options = append(l.options, "-p", p)
+		l.options = append(l.options, "-p", p) // behind a -p of the user's, which then stands
 	}
 	return l.checkHost(s)
 }

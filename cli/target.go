@@ -49,12 +49,12 @@ for each kind one of its values; for --attribute each key is a kind of its own.`
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringArrayVar(&f.attributes, "attribute", nil, "only targets with this attribute, as KEY=VALUE (hostname or a tag)")
-	fl.StringArrayVar(&f.usernames, "username", nil, "only where you may log in as this UNIX user")
-	fl.StringArrayVar(&f.protocols, "protocol", nil, "only this protocol, for example SSH")
-	fl.StringArrayVar(&f.ports, "port", nil, "only this port")
-	fl.StringArrayVar(&f.vnets, "vnet", nil, "only targets with an address in this virtual network (name or ID)")
-	fl.StringArrayVar(&f.ids, "id", nil, "only the target with this ID")
+	fl.StringArrayVar(&f.attributes, "attribute", nil, "only targets with this attribute, `KEY=VALUE` (hostname or a tag)")
+	fl.StringArrayVar(&f.usernames, "username", nil, "only where you may log in as this UNIX `user`")
+	fl.StringArrayVar(&f.protocols, "protocol", nil, "only this `protocol`, for example SSH")
+	fl.StringArrayVar(&f.ports, "port", nil, "only this `port`")
+	fl.StringArrayVar(&f.vnets, "vnet", nil, "only targets with an address in this virtual `network` (name or ID)")
+	fl.StringArrayVar(&f.ids, "id", nil, "only the target with this `ID`")
 	a.completeTargetFilters(cmd)
 	return cmd
 }
