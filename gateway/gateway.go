@@ -40,6 +40,8 @@ type Gateway struct {
 
 	// newTunnel is tunnel.New but in tests.
 	newTunnel func(tunnel.Config) (*tunnel.Tunnel, error)
+	// openAudit is audit.Open but in tests.
+	openAudit func(path string) (*audit.Log, error)
 	// now is time.Now but in tests.
 	now func() time.Time
 
@@ -72,7 +74,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, log: cfg.Logger, store: store{cfg.StateDir}, epoch: uuid.NewString(),
-		newTunnel: tunnel.New, now: time.Now,
+		newTunnel: tunnel.New, openAudit: audit.Open, now: time.Now,
 		table: sessions.New(cfg.Limits.Sessions), denials: newDenials(),
 		probes: newProbes(cfg.Limits.MaxProbesPerDevice),
 		ready:  make(chan struct{}), gotState: make(chan struct{}),
@@ -101,7 +103,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	if g.started.Swap(true) {
 		return errors.New("gateway: it was run before")
 	}
-	if g.audit, err = audit.Open(g.cfg.AuditFile); err != nil {
+	if g.audit, err = g.openAudit(g.cfg.AuditFile); err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	defer func() { err = errors.Join(err, g.audit.Close()) }()

@@ -32,12 +32,13 @@ func (g *Gateway) HandleUDP(ctx context.Context, r *tunnel.UDPRequest) {
 	v := g.decide(enforce.Flow{Source: f.Source.Addr(), Destination: f.Destination, Transport: targets.TransportUDP})
 	if !v.Allow {
 		g.deny(ctx, f, targets.TransportUDP, v, string(v.Reason))
-		r.Reject(tunnel.RejectProhibited)
+		// Port unreachable is the one ICMP error of which every client's stack tells a UDP socket.
+		r.Reject(tunnel.RejectRefused)
 		return
 	}
 	s, err := g.begin(ctx, f, targets.TransportUDP, v)
 	if err != nil {
-		r.Reject(rejectionOf(err))
+		r.Reject(tunnel.RejectRefused)
 		return
 	}
 	client, err := r.Accept()
