@@ -148,7 +148,7 @@ func (c *channel) pumpOutput(dst io.Writer, src io.Reader) {
 	if c.outputs.Add(-1) > 0 {
 		return
 	}
-	c.explainLoss()
+	c.awaitExit()
 	c.errMu.Lock()
 	c.eofSent = true
 	_ = c.down.CloseWrite() // as above
@@ -183,16 +183,16 @@ func (c *channel) targetRequest(req *ssh.Request) {
 	switch req.Type {
 	case "exit-status":
 		if status, err := parseExitStatus(req.Payload); err == nil {
-			c.exitOnce.Do(func() { close(c.exited) })
 			c.x.exitStatus.Store(&status)
 			c.event(EventExit, "status", formatUint(status))
 			c.tell(c.down, req)
+			c.exitOnce.Do(func() { close(c.exited) })
 		}
 	case "exit-signal":
 		if sig, err := parseExitSignal(req.Payload); err == nil {
-			c.exitOnce.Do(func() { close(c.exited) })
 			c.event(EventExit, "signal", short(sig.Signal))
 			c.tell(c.down, req)
+			c.exitOnce.Do(func() { close(c.exited) })
 		}
 	case "eow@openssh.com":
 		c.tell(c.down, req)
@@ -207,19 +207,28 @@ func (c *channel) tell(to ssh.Channel, req *ssh.Request) {
 	_, _ = to.SendRequest(req.Type, false, req.Payload)
 }
 
-// explainLoss speaks when output ended because the connection to the target did, which to the client would look as if
-// its program had ended. An exit status or a close follows an ordinary end at once, so that the wait is short.
+// awaitExit holds back the end of output until the exit status has been relayed or there will be none. OpenSSH's client
+// closes a channel as soon as both directions have ended, the SSH library answers with a close of its own, and a status
+// that sshd sends later, as it may, would be lost: the user would see 255. The price is that a program which closes its
+// output and runs on is seen to have closed it when it ends.
+func (c *channel) awaitExit() {
+	select {
+	case <-c.exited:
+	case <-c.clientEnd:
+	case <-c.targetEnd:
+		c.explainLoss()
+	}
+}
+
+// explainLoss speaks when the target's channel ended with its connection, which to the client would look as if its
+// program had ended.
 func (c *channel) explainLoss() {
-	t := time.NewTimer(lossGrace)
+	t := time.NewTimer(lossGrace) // the channels end a moment before the connection is known to have ended
 	defer t.Stop()
 	select {
 	case <-c.exited:
 		return
-	case <-c.clientEnd:
-		return
-	case <-t.C:
-		return
-	case <-c.targetEnd:
+	default:
 	}
 	select {
 	case <-c.exited:

@@ -50,7 +50,7 @@ const (
 // The time that an end may take.
 const (
 	cutGrace   = 100 * time.Millisecond // to write why a session was cut; half of what may pass until both are closed
-	lossGrace  = 50 * time.Millisecond  // between the end of output and what explains it
+	lossGrace  = 50 * time.Millisecond  // between the end of a channel and that of its connection
 	closeGrace = 100 * time.Millisecond // for the client to read it and close
 	drainGrace = 5 * time.Second        // for what the target sent before it went away to reach the client
 )

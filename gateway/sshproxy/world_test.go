@@ -49,21 +49,21 @@ func newSigner(t testing.TB) ssh.Signer {
 
 // world is a proxy on a loopback listener in front of a target on another.
 type world struct {
-	t          testing.TB
-	ca         ssh.Signer
-	proxyKey   ssh.Signer
-	proxy      *sshproxy.Proxy
-	addr       string // of the proxy
-	target     string // of the target
-	session    sshproxy.Session
-	upstreamIn atomic.Int64 // bytes that the proxy wrote to the target
-	cut        context.CancelCauseFunc
-	results    chan sshproxy.Result
-	serving    sync.WaitGroup
-	mu         sync.Mutex // guards the following
-	events     []sshproxy.Event
-	logins     []string
-	lastUpConn net.Conn
+	t                       testing.TB
+	ca                      ssh.Signer
+	proxyKey                ssh.Signer
+	proxy                   *sshproxy.Proxy
+	addr                    string // of the proxy
+	target                  string // of the target
+	session                 sshproxy.Session
+	upstreamIn, upstreamOut atomic.Int64 // bytes that the proxy wrote to and read from the target
+	cut                     context.CancelCauseFunc
+	results                 chan sshproxy.Result
+	serving                 sync.WaitGroup
+	mu                      sync.Mutex // guards the following
+	events                  []sshproxy.Event
+	logins                  []string
+	lastUpConn              net.Conn
 }
 
 type worldOption func(*world, *sshproxy.Config)
@@ -155,7 +155,13 @@ func (w *world) certificate(pub ssh.PublicKey, login string) *ssh.Certificate {
 // countingConn counts what the proxy writes to the target.
 type countingConn struct {
 	net.Conn
-	n *atomic.Int64
+	n, read *atomic.Int64
+}
+
+func (c countingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.read.Add(int64(n))
+	return n, err
 }
 
 func (c countingConn) Write(b []byte) (int, error) {
@@ -183,9 +189,10 @@ func (w *world) listen() {
 			}
 			w.mu.Lock()
 			w.lastUpConn = up
+			session := w.session
 			w.mu.Unlock()
 			w.serving.Go(func() {
-				w.results <- w.proxy.Serve(ctx, c, countingConn{up, &w.upstreamIn}, w.session)
+				w.results <- w.proxy.Serve(ctx, c, countingConn{up, &w.upstreamIn, &w.upstreamOut}, session)
 			})
 		}
 	})
@@ -237,7 +244,10 @@ func hostWorld(t testing.TB, opts ...worldOption) *world {
 	return newWorld(t, ca, newHost(t, ca), opts...)
 }
 
+// clientConfig also makes what the test wrote to w.session visible to the goroutine that serves it.
 func (w *world) clientConfig(user string) *ssh.ClientConfig {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return &ssh.ClientConfig{User: user, HostKeyCallback: ssh.FixedHostKey(w.proxyKey.PublicKey()), Timeout: patience}
 }
 
