@@ -50,16 +50,20 @@ func (a *Agent) DialFlow(ctx context.Context, d localapi.Dial) (relay.Flow, erro
 	if err != nil {
 		return nil, err
 	}
-	if !a.flows.reserve() {
-		return nil, fault.New(string(kind.Limit), "more than %d connections are open", a.flows.limit)
+	for {
+		dctx, place, ok := a.flows.reserve(ctx)
+		if !ok {
+			return nil, fault.New(string(kind.Limit), "more than %d connections are open", a.flows.limit)
+		}
+		dst.plane.nudge()
+		c, err := dst.plane.tun.DialTCP(dctx, dst.local, dst.remote)
+		if err == nil {
+			return a.flows.add(place, c, dst.network.ID), nil
+		}
+		if !a.flows.release(place) || ctx.Err() != nil {
+			return nil, a.dialFault(&dst, err)
+		}
 	}
-	dst.plane.nudge()
-	c, err := dst.plane.tun.DialTCP(ctx, dst.local, dst.remote)
-	if err != nil {
-		a.flows.release()
-		return nil, a.dialFault(&dst, err)
-	}
-	return a.flows.add(c, dst.network.ID), nil
 }
 
 // DialPacket is DialFlow for UDP.

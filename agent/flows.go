@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -36,40 +37,64 @@ func (f *flow) Abort() {
 type flowTable struct {
 	limit int
 
-	mu       sync.Mutex // guards what follows
-	open     map[*flow]struct{}
-	reserved int
-	refused  uint64
+	mu      sync.Mutex // guards what follows
+	open    map[*flow]struct{}
+	dials   map[*dialing]struct{}
+	refused uint64
+}
+
+// dialing is a flow that is being dialled; it holds a place.
+type dialing struct {
+	cancel context.CancelFunc
+	again  bool // cancelled so that it is dialled anew; guarded by the table's mutex
 }
 
 func newFlowTable(limit int) *flowTable {
-	return &flowTable{limit: limit, open: make(map[*flow]struct{})}
+	return &flowTable{limit: limit, open: make(map[*flow]struct{}), dials: make(map[*dialing]struct{})}
 }
 
-// reserve takes a place for a flow that is being dialled.
-func (t *flowTable) reserve() bool {
+// reserve takes a place for a flow that is being dialled, with the context to do it under.
+func (t *flowTable) reserve(ctx context.Context) (context.Context, *dialing, bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	d := &dialing{cancel: cancel}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.open)+t.reserved >= t.limit {
+	if len(t.open)+len(t.dials) >= t.limit {
 		t.refused++
-		return false
+		cancel()
+		return nil, nil, false
 	}
-	t.reserved++
-	return true
+	t.dials[d] = struct{}{}
+	return ctx, d, true
 }
 
-func (t *flowTable) release() {
+// release gives a place back, and reports whether the dial should be made again.
+func (t *flowTable) release(d *dialing) (again bool) {
+	defer d.cancel()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.reserved--
+	delete(t.dials, d)
+	return d.again
+}
+
+// redial has the dials under way made again. What they sent while the gateway was
+// away is lost, and TCP would wait a second or more before it sends again.
+func (t *flowTable) redial() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for d := range t.dials {
+		d.again = true
+		d.cancel()
+	}
 }
 
 // add turns a reserved place into an open flow.
-func (t *flowTable) add(c *tunnel.TCPConn, v vnet.ID) *flow {
+func (t *flowTable) add(d *dialing, c *tunnel.TCPConn, v vnet.ID) *flow {
+	defer d.cancel()
 	f := &flow{TCPConn: c, vnet: v, opened: time.Now(), table: t}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.reserved--
+	delete(t.dials, d)
 	t.open[f] = struct{}{}
 	return f
 }

@@ -335,24 +335,25 @@ func (l *link) Rebind() error {
 
 // Next implements liveness.Link. With one endpoint it looks its name up again and
 // takes a new port: the old one's way may be blocked.
-func (l *link) Next() {
+func (l *link) Next() (moved bool) {
 	l.mu.Lock()
 	l.current = (l.current + 1) % len(l.candidates)
 	if l.current == 0 {
 		l.attempt++
 	}
-	only := len(l.candidates) == 1
+	moved = len(l.candidates) > 1
 	c := l.candidates[l.current]
 	l.mu.Unlock()
-	if only {
+	if !moved {
 		_ = l.Rebind() // logged there
 		if _, err := netip.ParseAddrPort(c.endpoint); err == nil {
-			return
+			return false
 		}
 	}
 	if err := l.use(l.ctx); err != nil && l.ctx.Err() == nil {
 		l.log.Warn("use another gateway endpoint", "endpoint", c.endpoint, "error", err)
 	}
+	return moved
 }
 
 // Traffic implements liveness.Link.
@@ -370,6 +371,7 @@ func (l *link) LinkUp(o liveness.Outage, rtt time.Duration) {
 	if !o.Since.IsZero() {
 		l.noticeOutage(o)
 	}
+	l.a.flows.redial()
 	l.a.status.set(localapi.Connected, localapi.ReasonHealthy, "")
 	l.log.Info("link is up", "reason", string(o.Reason), "rtt", rtt)
 }

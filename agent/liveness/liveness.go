@@ -9,6 +9,11 @@
 // in doubt; every ProbeDoubt while something was sent and nothing came back; after
 // three that went unanswered the link is down. Then a probe every ProbeDown, and a
 // forced handshake every RetryFirst, later RetryLater, at last RetryMax.
+//
+// A forced handshake makes the answer to an earlier one worthless. On a path whose
+// round trip is longer than the interval, hasty retries would therefore never succeed:
+// the interval is at least three known round trips, and while none is known every
+// fourth one is long.
 package liveness
 
 import (
@@ -27,8 +32,8 @@ type Link interface {
 	Handshake() error
 	// Rebind reopens the sockets.
 	Rebind() error
-	// Next moves on to the next endpoint or gateway, if there is another.
-	Next()
+	// Next moves on to the next endpoint or gateway, and reports whether there is another.
+	Next() (moved bool)
 	// Traffic returns how many bytes were sent and received so far.
 	Traffic() (sent, received uint64)
 }
@@ -73,7 +78,8 @@ type Times struct {
 	ProbeDoubt time.Duration // while something is unanswered: 500 ms
 	ProbeDown  time.Duration // while the link is down: 250 ms
 	Timeout    time.Duration // after which a probe counts as missed: 1 s
-	RetryFirst time.Duration // between forced handshakes in the first 30 s: 500 ms
+	RetryFirst time.Duration // between forced handshakes in the first 30 s: 250 ms
+	RetrySlow  time.Duration // the long interval for paths of unknown length: 1.5 s
 	RetryLater time.Duration // until 2 min: 1 s
 	RetryMax   time.Duration // after that: 4.5 s
 	WakeJump   time.Duration // wall clock minus monotonic clock that means sleep: 5 s
@@ -81,7 +87,8 @@ type Times struct {
 
 const (
 	missesUntilDown  = 3
-	retriesUntilNext = 4 // forced handshakes before the next endpoint is tried
+	retriesUntilNext = 4  // forced handshakes before the next endpoint is tried
+	retriesUntilSlow = 20 // before a path whose length was known is thought to be another
 	fastFor          = 30 * time.Second
 	laterFor         = 2 * time.Minute
 	maxOutstanding   = 64
@@ -97,7 +104,8 @@ func (t Times) withDefaults() Times {
 		{&t.ProbeDoubt, 500 * time.Millisecond},
 		{&t.ProbeDown, 250 * time.Millisecond},
 		{&t.Timeout, time.Second},
-		{&t.RetryFirst, 500 * time.Millisecond},
+		{&t.RetryFirst, 250 * time.Millisecond},
+		{&t.RetrySlow, 1500 * time.Millisecond},
 		{&t.RetryLater, time.Second},
 		{&t.RetryMax, 4500 * time.Millisecond},
 		{&t.WakeJump, 5 * time.Second},
@@ -145,6 +153,7 @@ type Monitor struct {
 	downSince   time.Time
 	lastRetry   time.Time
 	retries     int
+	rtt         time.Duration // of the path; 0: unknown
 	doubt       bool
 	tx, rx      uint64
 	wall        time.Time
@@ -309,21 +318,36 @@ func (m *Monitor) retryInterval(now time.Time) time.Duration {
 	d := m.times.RetryMax
 	switch age := now.Sub(m.downSince); {
 	case age < fastFor:
-		d = m.times.RetryFirst
+		d = m.hasty()
 	case age < laterFor:
-		d = m.times.RetryLater
+		d = max(m.times.RetryLater, m.hasty())
 	}
 	return d - rand.N(d/5+1)
+}
+
+// hasty is the shortest interval that the path allows.
+func (m *Monitor) hasty() time.Duration {
+	d := max(m.times.RetryFirst, min(3*m.rtt, m.times.RetryMax))
+	unknown := m.rtt == 0 || m.reason == NetworkChange || m.reason == Wake
+	if unknown {
+		d = max(d, 2*m.times.RetryFirst)
+	}
+	if unknown && m.retries%retriesUntilNext == 0 || m.retries%retriesUntilSlow == 0 {
+		d = max(d, m.times.RetrySlow)
+	}
+	return d
 }
 
 // retry forces a handshake and sends a probe behind it, which WireGuard keeps until
 // the handshake is done.
 func (m *Monitor) retry() {
-	m.retries++
-	if m.retries > 1 && m.retries%retriesUntilNext == 0 {
+	if m.retries > 0 && m.retries%retriesUntilNext == 0 {
 		m.to.LinkFailing(m.reason)
-		m.link.Next()
+		if m.link.Next() {
+			m.rtt = 0
+		}
 	}
+	m.retries++
 	m.lastRetry = time.Now()
 	_ = m.link.Handshake() // the link logs; the next retry is the remedy
 	m.probe()
@@ -353,6 +377,7 @@ func (m *Monitor) answered(seq uint64) {
 	rtt := now.Sub(at)
 	clear(m.sent)
 	m.heard.Store(int64(now.Sub(m.epoch)))
+	m.rtt = rtt
 	before := m.lastAnswer
 	m.lastAnswer, m.unanswered, m.firstMissed, m.doubt = now, 0, time.Time{}, false
 	m.tx, m.rx = m.link.Traffic()
