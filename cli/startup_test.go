@@ -18,7 +18,7 @@ var forbidden = []string{
 	"gvisor.dev/", "golang.zx2c4.com/", "modernc.org/", "github.com/jackc/", "github.com/quic-go/", "github.com/pressly/goose",
 	"golang.org/x/crypto", "golang.org/x/net", "github.com/zalando/go-keyring", "github.com/godbus/",
 	"weft/access", "weft/api", "weft/tunnel", "weft/control", "weft/gateway", "weft/connector",
-	"weft/agent/proxy", "weft/agent/localapi/server", "net/http/httptest", "testing",
+	"weft/agent/proxy", "weft/agent/localapi/server", "net/http", "crypto/tls", "testing",
 }
 
 func TestDependencies(t *testing.T) {

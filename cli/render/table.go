@@ -2,6 +2,7 @@
 package render
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 
@@ -19,7 +20,9 @@ func Table(w io.Writer, header []string, rows [][]string) error {
 		Alignment:  tw.CellAlignment{Global: tw.AlignLeft},
 		Padding:    tw.CellPadding{Global: tw.Padding{Left: " ", Right: " "}},
 	}
-	t := tablewriter.NewTable(w,
+	// The renderer writes piece by piece; the table goes out whole.
+	buf := bufio.NewWriterSize(w, 64<<10)
+	t := tablewriter.NewTable(buf,
 		tablewriter.WithConfig(tablewriter.Config{
 			Header:   cell,
 			Row:      cell,
@@ -39,6 +42,9 @@ func Table(w io.Writer, header []string, rows [][]string) error {
 	}
 	if err := t.Render(); err != nil {
 		return fmt.Errorf("draw table: %w", err)
+	}
+	if err := buf.Flush(); err != nil {
+		return fmt.Errorf("write table: %w", err)
 	}
 	return nil
 }

@@ -3,23 +3,27 @@
 //
 // It writes and reads HTTP/1.1 itself, one connection per call: the calls are
 // few, a dial turns its connection into a raw stream with half-close, and a
-// command that starts for every ssh must not pay for a connection pool.
+// command that starts for every ssh must not pay for more.
 package client
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"time"
 
 	"weft/agent/localapi"
+)
+
+const (
+	methodGet    = "GET"
+	methodPost   = "POST"
+	methodDelete = "DELETE"
 )
 
 // Limits on what an agent may send and how long it may take to answer. The
@@ -65,50 +69,50 @@ func (c *Client) Socket() string { return c.socket }
 
 // Version of the agent.
 func (c *Client) Version(ctx context.Context) (*localapi.Version, error) {
-	return call[localapi.Version](ctx, c, DefaultTimeout, http.MethodGet, localapi.PathVersion, nil)
+	return call[localapi.Version](ctx, c, DefaultTimeout, methodGet, localapi.PathVersion, nil)
 }
 
 // Status of the agent.
 func (c *Client) Status(ctx context.Context) (*localapi.Status, error) {
-	return call[localapi.Status](ctx, c, DefaultTimeout, http.MethodGet, localapi.PathStatus, nil)
+	return call[localapi.Status](ctx, c, DefaultTimeout, methodGet, localapi.PathStatus, nil)
 }
 
 // Registration of this device; an [*Error] with [localapi.CodeNotRegistered] when there is none.
 func (c *Client) Registration(ctx context.Context) (*localapi.Registration, error) {
-	return call[localapi.Registration](ctx, c, DefaultTimeout, http.MethodGet, localapi.PathRegistration, nil)
+	return call[localapi.Registration](ctx, c, DefaultTimeout, methodGet, localapi.PathRegistration, nil)
 }
 
 // Register enrols this device.
 func (c *Client) Register(ctx context.Context, enrolment string) (*localapi.Registration, error) {
-	return call[localapi.Registration](ctx, c, RemoteTimeout, http.MethodPost, localapi.PathRegistration,
+	return call[localapi.Registration](ctx, c, RemoteTimeout, methodPost, localapi.PathRegistration,
 		localapi.NewRegistration{Enrolment: enrolment})
 }
 
 // Deregister forgets this device's registration.
 func (c *Client) Deregister(ctx context.Context) (*localapi.Done, error) {
-	return call[localapi.Done](ctx, c, RemoteTimeout, http.MethodDelete, localapi.PathRegistration, nil)
+	return call[localapi.Done](ctx, c, RemoteTimeout, methodDelete, localapi.PathRegistration, nil)
 }
 
 // Connect asks for the tunnel and waits until it is up, at most wait (rounded up to whole seconds).
 func (c *Client) Connect(ctx context.Context, wait time.Duration) (*localapi.Status, error) {
 	seconds := int((wait + time.Second - 1) / time.Second)
-	return call[localapi.Status](ctx, c, wait+waitGrace, http.MethodPost, localapi.PathConnect,
+	return call[localapi.Status](ctx, c, wait+waitGrace, methodPost, localapi.PathConnect,
 		localapi.Connect{WaitSeconds: seconds})
 }
 
 // Disconnect takes the tunnel down.
 func (c *Client) Disconnect(ctx context.Context) (*localapi.Status, error) {
-	return call[localapi.Status](ctx, c, DefaultTimeout, http.MethodPost, localapi.PathDisconnect, struct{}{})
+	return call[localapi.Status](ctx, c, DefaultTimeout, methodPost, localapi.PathDisconnect, struct{}{})
 }
 
 // VNETs lists the virtual networks.
 func (c *Client) VNETs(ctx context.Context) (*localapi.VNETList, error) {
-	return call[localapi.VNETList](ctx, c, DefaultTimeout, http.MethodGet, localapi.PathVNET, nil)
+	return call[localapi.VNETList](ctx, c, DefaultTimeout, methodGet, localapi.PathVNET, nil)
 }
 
 // SelectVNET selects the virtual network of new connections, by name or ID.
 func (c *Client) SelectVNET(ctx context.Context, nameOrID string) (*localapi.VNETList, error) {
-	return call[localapi.VNETList](ctx, c, DefaultTimeout, http.MethodPost, localapi.PathVNET,
+	return call[localapi.VNETList](ctx, c, DefaultTimeout, methodPost, localapi.PathVNET,
 		localapi.SelectVNET{VNET: nameOrID})
 }
 
@@ -118,7 +122,7 @@ func (c *Client) Targets(ctx context.Context, q Query) (*localapi.TargetList, er
 	if v := q.values().Encode(); v != "" {
 		path += "?" + v
 	}
-	return call[localapi.TargetList](ctx, c, DefaultTimeout, http.MethodGet, path, nil)
+	return call[localapi.TargetList](ctx, c, DefaultTimeout, methodGet, path, nil)
 }
 
 // Resolve says where name leads, in the given VNET (empty: the selected one is preferred) at the given port (0: any).
@@ -130,20 +134,22 @@ func (c *Client) Resolve(ctx context.Context, name, vnet string, port uint16) (*
 	if port != 0 {
 		v.Set("port", fmt.Sprint(port))
 	}
-	return call[localapi.Resolution](ctx, c, DefaultTimeout, http.MethodGet, localapi.PathResolve+"?"+v.Encode(), nil)
+	return call[localapi.Resolution](ctx, c, DefaultTimeout, methodGet, localapi.PathResolve+"?"+v.Encode(), nil)
 }
 
 // call makes one request and decodes the answer of type T.
-func call[T any](ctx context.Context, c *Client, limit time.Duration, method, path string, body any) (_ *T, err error) {
+func call[T any](ctx context.Context, c *Client, limit time.Duration, method, target string, body any) (*T, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	conn, resp, err := c.roundTrip(ctx, method, path, body, false)
+	conn, a, err := c.roundTrip(ctx, method, target, body, "")
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	defer func() { _ = conn.Close() }() // everything was read, or an error says that it was not
+	data, err := io.ReadAll(io.LimitReader(a.body, maxBody+1))
+	if errors.Is(err, errMalformed) {
+		return nil, c.notAnAgent(err)
+	}
 	if err != nil {
 		return nil, c.broken(ctx.Err(), err)
 	}
@@ -177,60 +183,38 @@ func decode(data []byte, v any) error {
 // roundTrip sends one request on a connection of its own and reads the head of
 // the answer. Any status but 200 (101 for an upgrade) becomes an error. The caller
 // closes the connection; until then, the end of ctx ends its reads and writes.
-func (c *Client) roundTrip(ctx context.Context, method, path string, body any, upgrade bool) (conn *agentConn, resp *http.Response, err error) {
+func (c *Client) roundTrip(ctx context.Context, method, target string, body any, upgrade string) (conn *agentConn, a *answer, err error) {
 	start := time.Now()
 	status := 0
 	if c.trace != nil {
-		defer func() { c.trace(method, path, status, time.Since(start), err) }()
+		defer func() { c.trace(method, target, status, time.Since(start), err) }()
 	}
-	req, err := newRequest(ctx, method, path, body, upgrade)
-	if err != nil {
-		return nil, nil, err
+	var data []byte
+	if body != nil {
+		if data, err = json.Marshal(body); err != nil {
+			return nil, nil, fmt.Errorf("encode request: %w", err)
+		}
 	}
 	conn, err = c.dial(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	// An agent that refuses a request before its end may close first; its answer is still there to read.
-	werr := req.Write(conn)
-	resp, err = http.ReadResponse(conn.r, req)
-	if err != nil {
-		conn.Close()
-		return nil, nil, c.broken(ctx.Err(), errors.Join(werr, err))
+	werr := writeRequest(conn, method, target, data, upgrade)
+	a, err = readAnswer(conn.r)
+	if err == nil {
+		status = a.status
+		err = c.checkStatus(ctx, a, upgrade)
+	} else if errors.Is(err, errMalformed) {
+		err = c.notAnAgent(err)
+	} else {
+		err = c.broken(ctx.Err(), errors.Join(werr, err))
 	}
-	status = resp.StatusCode
-	if err := c.checkStatus(ctx, resp, upgrade); err != nil {
-		resp.Body.Close()
-		conn.Close()
+	if err != nil {
+		_ = conn.Close() // the error above is what counts
 		return nil, nil, err
 	}
-	return conn, resp, nil
-}
-
-func newRequest(ctx context.Context, method, path string, body any, upgrade bool) (*http.Request, error) {
-	var r io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return nil, fmt.Errorf("encode request: %w", err)
-		}
-		r = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, r)
-	if err != nil {
-		return nil, fmt.Errorf("make request: %w", err)
-	}
-	if upgrade {
-		req.Header.Set("Connection", "Upgrade")
-		req.Header.Set("Upgrade", localapi.UpgradeProtocol)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "warp-cli")
-	req.Close = !upgrade
-	return req, nil
+	return conn, a, nil
 }
 
 // agentConn is a connection to the agent with what was read ahead of need.
@@ -272,21 +256,17 @@ func (a *agentConn) Close() error {
 }
 
 // checkStatus turns every answer but success into an [*Error].
-func (c *Client) checkStatus(ctx context.Context, resp *http.Response, upgrade bool) error {
-	want := http.StatusOK
-	if upgrade {
-		want = http.StatusSwitchingProtocols
-	}
-	if resp.StatusCode == want {
+func (c *Client) checkStatus(ctx context.Context, a *answer, upgrade string) error {
+	if upgrade == "" && a.status == statusOK || upgrade != "" && a.status == statusSwitching && a.upgrade == upgrade {
 		return nil
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	data, err := io.ReadAll(io.LimitReader(a.body, maxErrorBody))
 	if err != nil {
 		return c.broken(ctx.Err(), err)
 	}
 	var e localapi.Error
 	if err := json.Unmarshal(data, &e); err != nil || e.Code == "" {
-		return c.notAnAgent(fmt.Errorf("status %d without an error object", resp.StatusCode))
+		return c.notAnAgent(fmt.Errorf("status %d without an error object", a.status))
 	}
-	return &Error{Code: e.Code, Message: e.Message, Hint: e.Hint, Status: resp.StatusCode}
+	return &Error{Code: e.Code, Message: e.Message, Hint: e.Hint, Status: a.status}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 
 	"weft/agent/localapi"
 )
@@ -15,19 +14,18 @@ type Events struct {
 	c      *Client
 	ctxErr func() error
 	conn   *agentConn
-	resp   *http.Response
 	scan   *bufio.Scanner
 }
 
 // Events opens the event stream. The end of ctx ends it; the caller closes it.
 func (c *Client) Events(ctx context.Context) (*Events, error) {
-	conn, resp, err := c.roundTrip(ctx, http.MethodGet, localapi.PathEvents, nil, false)
+	conn, a, err := c.roundTrip(ctx, methodGet, localapi.PathEvents, nil, "")
 	if err != nil {
 		return nil, err
 	}
-	s := bufio.NewScanner(resp.Body)
+	s := bufio.NewScanner(a.body)
 	s.Buffer(make([]byte, 0, 4096), maxLine)
-	return &Events{c: c, ctxErr: ctx.Err, conn: conn, resp: resp, scan: s}, nil
+	return &Events{c: c, ctxErr: ctx.Err, conn: conn, scan: s}, nil
 }
 
 // Next waits for the next event. It returns io.EOF when the agent ended the stream in good order.
@@ -46,7 +44,7 @@ func (e *Events) Next() (*localapi.Event, error) {
 	switch err := e.scan.Err(); {
 	case err == nil:
 		return nil, io.EOF
-	case errors.Is(err, bufio.ErrTooLong):
+	case errors.Is(err, bufio.ErrTooLong), errors.Is(err, errMalformed):
 		return nil, e.c.notAnAgent(err)
 	default:
 		return nil, e.c.broken(e.ctxErr(), err)
@@ -55,5 +53,5 @@ func (e *Events) Next() (*localapi.Event, error) {
 
 // Close ends the stream.
 func (e *Events) Close() error {
-	return errors.Join(e.resp.Body.Close(), e.conn.Close())
+	return e.conn.Close()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 
 	"weft/agent/localapi"
 )
@@ -18,19 +17,12 @@ type Stream struct {
 func (c *Client) Dial(ctx context.Context, d localapi.Dial) (*Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, RemoteTimeout)
 	defer cancel()
-	conn, resp, err := c.roundTrip(ctx, http.MethodPost, localapi.PathDial, d, true)
+	conn, _, err := c.roundTrip(ctx, methodPost, localapi.PathDial, d, localapi.UpgradeProtocol)
 	if err != nil {
 		return nil, err
 	}
-	// An answer of status 101 has no body; what follows its head is the stream.
-	_ = resp.Body.Close()
-	if got := resp.Header.Get("Upgrade"); got != localapi.UpgradeProtocol {
-		conn.Close()
-		return nil, c.notAnAgent(errors.New("upgrade to " + got))
-	}
 	if err := conn.detach(); err != nil {
-		conn.Close()
-		return nil, c.broken(ctx.Err(), err)
+		return nil, c.broken(ctx.Err(), errors.Join(err, conn.Close()))
 	}
 	return &Stream{conn: conn}, nil
 }
