@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.zx2c4.com/wireguard/conn"
 
 	"weft/access"
 	"weft/api"
@@ -99,17 +100,18 @@ func baseState(tb testing.TB, key tunnel.PublicKey) api.GatewayState {
 
 // world is a running gateway with its control, connectors and one client.
 type world struct {
-	tb      testing.TB
-	control *fakeControl
-	network *tunneltest.Network
-	gateway *gateway.Gateway
-	tunnel  *tunnel.Tunnel // the gateway's
-	client  *tunnel.Tunnel
-	dir     string
-	cfg     gateway.Config
-	audit   *audit.Log // instead of the file
-	stop    context.CancelFunc
-	done    chan error
+	tb       testing.TB
+	control  *fakeControl
+	network  *tunneltest.Network
+	gateway  *gateway.Gateway
+	tunnel   *tunnel.Tunnel // the gateway's
+	client   *tunnel.Tunnel
+	dir      string
+	cfg      gateway.Config
+	audit    *audit.Log // instead of the file
+	loopback bool       // WireGuard over loopback sockets
+	stop     context.CancelFunc
+	done     chan error
 }
 
 type option func(*world)
@@ -148,15 +150,28 @@ func newWorld(tb testing.TB, opts ...option) *world {
 	}
 	// Not of its block: what WireGuard must not let through.
 	addrs = append(addrs, netip.MustParseAddr("100.64.99.1"))
-	w.client = tunneltest.New(tb, w.network, clientHost, tunnel.Config{PrivateKey: key, Addresses: addrs})
+	clientCfg := tunnel.Config{PrivateKey: key, Addresses: addrs}
+	if !w.loopback {
+		w.client = tunneltest.New(tb, w.network, clientHost, clientCfg)
+	} else {
+		clientCfg.Listen = netip.MustParseAddrPort("127.0.0.1:0")
+		if w.client, err = tunnel.New(clientCfg); err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { _ = w.client.Close() })
+	}
 	w.connectClient()
 	return w
 }
 
 func (w *world) connectClient() {
 	w.tb.Helper()
+	host := gatewayHost
+	if w.loopback {
+		host = w.cfg.Listen.Addr()
+	}
 	err := w.client.SetPeer(tunnel.Peer{
-		PublicKey: w.gateway.PublicKey(), Endpoint: netip.AddrPortFrom(gatewayHost, w.tunnel.ListenPort()),
+		PublicKey: w.gateway.PublicKey(), Endpoint: netip.AddrPortFrom(host, w.tunnel.ListenPort()),
 		AllowedIPs: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
 	})
 	if err != nil {
@@ -179,8 +194,12 @@ func (w *world) startGatewayUnready() {
 	}
 	made := make(chan *tunnel.Tunnel, 1)
 	g.SetTunnelForTest(func(c tunnel.Config) (*tunnel.Tunnel, error) {
-		c.Listen = netip.AddrPortFrom(netip.IPv4Unspecified(), 51820)
-		t, err := tunnel.NewWithBind(c, w.network.Bind(gatewayHost))
+		var bind conn.Bind
+		if !w.loopback {
+			c.Listen = netip.AddrPortFrom(netip.IPv4Unspecified(), 51820)
+			bind = w.network.Bind(gatewayHost)
+		}
+		t, err := tunnel.NewWithBind(c, bind)
 		if err == nil {
 			made <- t
 		}

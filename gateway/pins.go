@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"weft/internal/kind"
 	"weft/vnet"
 )
 
@@ -20,16 +21,6 @@ type hostPin struct {
 	Key         string    `json:"key"` // base64 of the wire form
 	Fingerprint string    `json:"fingerprint"`
 	Since       time.Time `json:"since"`
-}
-
-// hostKeyError says that a target shows another key than before.
-type hostKeyError struct{ pinned, shown string }
-
-// Error implements error.
-func (e *hostKeyError) Error() string {
-	return fmt.Sprintf(
-		"the host key of the target has changed (pinned %s, shown %s); somebody may be in between. "+
-			"An administrator must remove the pinned key at the gateway if the change is meant", e.pinned, e.shown)
 }
 
 var errTooManyPins = errors.New("the gateway remembers as many host keys as it may")
@@ -66,7 +57,8 @@ func (p *pins) check(v vnet.ID, dst netip.AddrPort, key ssh.PublicKey) (known bo
 	defer p.mu.Unlock()
 	if have, ok := p.keys[name]; ok {
 		if have.Key != shown.Key {
-			return true, &hostKeyError{pinned: have.Fingerprint, shown: shown.Fingerprint}
+			return true, kind.New(kind.Denied, "the host key of the target has changed from %s to %s; somebody may be in between",
+				have.Fingerprint, shown.Fingerprint).WithHint("ask your administrator whether the change is meant")
 		}
 		return true, nil
 	}

@@ -19,6 +19,7 @@ import (
 	"weft/gateway/sessions"
 	"weft/gateway/sshproxy"
 	"weft/internal/connwire"
+	"weft/internal/kind"
 	"weft/targets"
 )
 
@@ -94,7 +95,7 @@ func (x *sshSession) onLogin(login string, d access.Decision) error {
 	}
 	if err := x.g.audit.Write(e); err != nil {
 		x.g.counts.deny(endAuditFailed)
-		return fmt.Errorf("the login cannot be put on record: %w", err)
+		return kind.New(kind.Unavailable, "the login cannot be put on record").WithCause(err)
 	}
 	if !d.Allow {
 		return nil
@@ -104,7 +105,9 @@ func (x *sshSession) onLogin(login string, d access.Decision) error {
 	return keep(x.g.view.Load(), x.s)
 }
 
-var errNoCA = errors.New("the account has no SSH certificate authority yet; an administrator must create one")
+// errNoCA is shown to the user.
+var errNoCA = kind.New(kind.Unavailable, "the account has no SSH certificate authority yet").
+	WithHint("ask your administrator to create one")
 
 // certify has control sign the key of one login.
 func (x *sshSession) certify(ctx context.Context, pub ssh.PublicKey, login string) (*ssh.Certificate, error) {

@@ -84,7 +84,9 @@ func TestUDP_KeepsDatagrams(t *testing.T) {
 	c := w.dialUDP(slotA, at(portUDP))
 	// 1 byte, what fits a packet, what needs the stream instead of a QUIC datagram, what is larger than the small buffer.
 	for i, n := range []int{1, 1200, 1252, 3000, 9000, 1} {
+		start := time.Now()
 		exchange(t, c, bytes.Repeat([]byte{byte('a' + i)}, n))
+		t.Logf("%d bytes: %v", n, time.Since(start))
 	}
 	e := w.lastAudit(audit.FlowOpen)
 	if e.Protocol != "UDP" || e.Transport != "udp" {
