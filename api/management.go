@@ -1,0 +1,274 @@
+package api
+
+import (
+	"time"
+
+	"weft/access"
+)
+
+// Target is a target of the management API, in answers. Hostname, addresses and times keep the spelling in which
+// they were first written, which clients compare byte by byte.
+type Target struct {
+	ID         string            `json:"id"`
+	Hostname   string            `json:"hostname"`
+	IP         TargetIP          `json:"ip"`
+	Tags       map[string]string `json:"tags,omitempty"`
+	CreatedAt  string            `json:"created_at"`
+	ModifiedAt string            `json:"modified_at"`
+}
+
+// TargetIP holds the addresses of a target, at least one.
+type TargetIP struct {
+	IPv4 *TargetAddress `json:"ipv4,omitempty"`
+	IPv6 *TargetAddress `json:"ipv6,omitempty"`
+}
+
+// TargetAddress is an address in a virtual network; an empty network means the account's default.
+type TargetAddress struct {
+	Addr string `json:"ip_addr"`
+	VNET string `json:"virtual_network_id"`
+}
+
+// TargetWrite creates or replaces a target.
+type TargetWrite struct {
+	Hostname string            `json:"hostname"`
+	IP       TargetIP          `json:"ip"`
+	Tags     map[string]string `json:"tags,omitempty"`
+}
+
+// TargetIDs names the targets to delete.
+type TargetIDs struct {
+	TargetIDs []string `json:"target_ids"`
+}
+
+// VirtualNetwork is a VNET.
+type VirtualNetwork struct {
+	ID        string  `json:"id"`
+	Name      string  `json:"name"`
+	Comment   string  `json:"comment"`
+	Default   bool    `json:"is_default_network"`
+	CreatedAt string  `json:"created_at"`
+	DeletedAt *string `json:"deleted_at"`
+}
+
+// VirtualNetworkWrite creates or, where fields are nil, partly changes a VNET. Both spellings of the default are known.
+type VirtualNetworkWrite struct {
+	Name             *string `json:"name,omitempty"`
+	Comment          *string `json:"comment,omitempty"`
+	IsDefaultNetwork *bool   `json:"is_default_network,omitempty"`
+	IsDefault        *bool   `json:"is_default,omitempty"`
+}
+
+// Route sends a prefix of a VNET to a tunnel. Lists and look-ups add the names.
+type Route struct {
+	ID         string  `json:"id"`
+	Network    string  `json:"network"`
+	TunnelID   string  `json:"tunnel_id"`
+	VNET       string  `json:"virtual_network_id"`
+	Comment    string  `json:"comment"`
+	CreatedAt  string  `json:"created_at"`
+	DeletedAt  *string `json:"deleted_at"`
+	TunnelName string  `json:"tunnel_name,omitempty"`
+	TunnelType string  `json:"tun_type,omitempty"`
+	VNETName   string  `json:"virtual_network_name,omitempty"`
+}
+
+// RouteWrite creates or, where fields are nil, partly changes a route.
+type RouteWrite struct {
+	Network  *string `json:"network,omitempty"`
+	TunnelID *string `json:"tunnel_id,omitempty"`
+	VNET     *string `json:"virtual_network_id,omitempty"`
+	Comment  *string `json:"comment,omitempty"`
+}
+
+// Tunnel is a tunnel; its secret is never part of it.
+type Tunnel struct {
+	ID             string         `json:"id"`
+	AccountTag     string         `json:"account_tag"`
+	Name           string         `json:"name"`
+	CreatedAt      string         `json:"created_at"`
+	DeletedAt      *string        `json:"deleted_at"`
+	Connections    []any          `json:"connections"`
+	ConnsActiveAt  *string        `json:"conns_active_at"`
+	ConnsInactive  *string        `json:"conns_inactive_at"`
+	TunnelType     string         `json:"tun_type"`
+	Status         string         `json:"status"`
+	RemoteConfig   bool           `json:"remote_config"`
+	ConfigSource   string         `json:"config_src"`
+	Metadata       map[string]any `json:"metadata"`
+	ConnectorToken string         `json:"token,omitempty"` // only in the answer to its creation
+}
+
+// TunnelWrite creates a tunnel. Secret is base64 of at least 32 bytes; empty: the server makes one.
+type TunnelWrite struct {
+	Name         string `json:"name"`
+	Secret       Secret `json:"tunnel_secret,omitempty"`
+	ConfigSource string `json:"config_src,omitempty"`
+}
+
+// ApplicationType is the only type of application that this control plane knows.
+const ApplicationType = "infrastructure"
+
+// Application is an infrastructure application, in answers: exactly the keys by which clients recognise one.
+type Application struct {
+	ID       string     `json:"id"`
+	Type     string     `json:"type"`
+	Name     string     `json:"name"`
+	AUD      string     `json:"aud"`
+	Criteria []Criteria `json:"target_criteria"`
+	Policies []Policy   `json:"policies"`
+}
+
+// Criteria selects targets.
+type Criteria struct {
+	Attributes map[string][]string `json:"target_attributes"`
+	Port       int                 `json:"port"`
+	Protocol   string              `json:"protocol"`
+}
+
+// ApplicationWrite creates or replaces an application. Nil Policies leave the policies alone, none removes them.
+type ApplicationWrite struct {
+	Name     string         `json:"name"`
+	Type     string         `json:"type"`
+	Criteria []Criteria     `json:"target_criteria"`
+	Policies *[]PolicyWrite `json:"policies,omitempty"`
+}
+
+// Policy is a policy of an application.
+type Policy struct {
+	ID         string           `json:"id"`
+	Name       string           `json:"name"`
+	Decision   string           `json:"decision"`
+	Precedence int              `json:"precedence"`
+	Include    []access.Rule    `json:"include"`
+	Exclude    []access.Rule    `json:"exclude"`
+	Require    []access.Rule    `json:"require"`
+	Connection *ConnectionRules `json:"connection_rules,omitempty"`
+	CreatedAt  string           `json:"created_at"`
+	UpdatedAt  string           `json:"updated_at"`
+}
+
+// PolicyWrite creates or replaces a policy. Precedence 0 asks for the next free one.
+type PolicyWrite struct {
+	ID         string           `json:"id,omitempty"`
+	Name       string           `json:"name"`
+	Decision   string           `json:"decision"`
+	Precedence int              `json:"precedence,omitempty"`
+	Include    []access.Rule    `json:"include"`
+	Exclude    []access.Rule    `json:"exclude,omitempty"`
+	Require    []access.Rule    `json:"require,omitempty"`
+	Connection *ConnectionRules `json:"connection_rules,omitempty"`
+}
+
+// ConnectionRules says how a granted connection may be used.
+type ConnectionRules struct {
+	SSH *SSHRules `json:"ssh,omitempty"`
+}
+
+// SSHRules are the UNIX users that a policy grants.
+type SSHRules struct {
+	Usernames       []string `json:"usernames"`
+	AllowEmailAlias bool     `json:"allow_email_alias"`
+}
+
+// GatewayCA is the certificate authority of upstream SSH logins.
+type GatewayCA struct {
+	ID        string `json:"id"`
+	PublicKey string `json:"public_key"` // authorized_keys form
+}
+
+// DeviceUser is the user of a device.
+type DeviceUser struct {
+	ID    string `json:"id"`
+	Email string `json:"email"`
+	Name  string `json:"name"`
+}
+
+// Device is an enrolled device in the older of the two forms.
+type Device struct {
+	ID           string     `json:"id"`
+	Name         string     `json:"name"`
+	DeviceType   string     `json:"device_type"`
+	Version      string     `json:"version"`
+	User         DeviceUser `json:"user"`
+	Created      string     `json:"created"`
+	Updated      string     `json:"updated"`
+	LastSeen     string     `json:"last_seen"`
+	RevokedAt    *string    `json:"revoked_at"`
+	DeletedAt    *string    `json:"deleted_at"`
+	IP           string     `json:"ip"`
+	Key          string     `json:"key"`
+	MACAddress   string     `json:"mac_address"`
+	SerialNumber string     `json:"serial_number"`
+}
+
+// Registration is one enrolment of a device.
+type Registration struct {
+	ID         string             `json:"id"`
+	CreatedAt  string             `json:"created_at"`
+	UpdatedAt  string             `json:"updated_at"`
+	LastSeenAt string             `json:"last_seen_at"`
+	RevokedAt  *string            `json:"revoked_at"`
+	DeletedAt  *string            `json:"deleted_at"`
+	Key        string             `json:"key"`
+	KeyType    string             `json:"key_type"`
+	TunnelType string             `json:"tunnel_type"`
+	Device     RegistrationDevice `json:"device"`
+	User       DeviceUser         `json:"user"`
+}
+
+// RegistrationDevice is the device of a registration.
+type RegistrationDevice struct {
+	ID            string `json:"id"`
+	Name          string `json:"name"`
+	ClientVersion string `json:"client_version"`
+}
+
+// PhysicalDevice is a device with all its registrations.
+type PhysicalDevice struct {
+	ID                  string     `json:"id"`
+	Name                string     `json:"name"`
+	ActiveRegistrations int        `json:"active_registrations"`
+	CreatedAt           string     `json:"created_at"`
+	UpdatedAt           string     `json:"updated_at"`
+	LastSeenAt          string     `json:"last_seen_at"`
+	DeletedAt           *string    `json:"deleted_at"`
+	ClientVersion       string     `json:"client_version"`
+	DeviceType          string     `json:"device_type"`
+	LastSeenUser        DeviceUser `json:"last_seen_user"`
+}
+
+// User is a user that has enrolled a device.
+type User struct {
+	ID                string  `json:"id"`
+	UID               string  `json:"uid"`
+	Email             string  `json:"email"`
+	Name              string  `json:"name"`
+	AccessSeat        bool    `json:"access_seat"`
+	GatewaySeat       bool    `json:"gateway_seat"`
+	SeatUID           string  `json:"seat_uid"`
+	ActiveDeviceCount int     `json:"active_device_count"`
+	CreatedAt         string  `json:"created_at"`
+	UpdatedAt         string  `json:"updated_at"`
+	RevokedAt         *string `json:"revoked_at"`
+}
+
+// RevokeUser names the user to revoke.
+type RevokeUser struct {
+	Email string `json:"email"`
+}
+
+// TokenStatus is the answer to a look at one's own token.
+type TokenStatus struct {
+	ID     string    `json:"id"`
+	Status string    `json:"status"`
+	Since  time.Time `json:"not_before"`
+}
+
+// TunnelConnection is a connector of a tunnel that is in contact.
+type TunnelConnection struct {
+	ID            string `json:"id"`
+	ClientVersion string `json:"version"`
+	OriginIP      string `json:"origin_ip"`
+	OpenedAt      string `json:"run_at"`
+}
