@@ -1,6 +1,7 @@
 package sshproxy
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"sync/atomic"
@@ -16,6 +17,7 @@ type clientConn struct {
 	// the library's one reader and one writer.
 	replay []byte
 	skip   int
+	gate   *gate
 	// preAuthLeft is how much may still come; negative values are only reached once. Without meaning once open is set.
 	preAuthLeft atomic.Int64
 	open        atomic.Bool
@@ -37,14 +39,36 @@ func (c *clientConn) Read(b []byte) (int, error) {
 }
 
 func (c *clientConn) read(b []byte) (int, error) {
+	var n int
+	var err error
 	if len(c.replay) == 0 {
-		return c.Conn.Read(b)
+		if n, err = c.Conn.Read(b); n == 0 {
+			return 0, err
+		}
+	} else {
+		n = copy(b, c.replay)
+		c.replay = c.replay[n:]
 	}
-	n := copy(b, c.replay)
-	if c.replay = c.replay[n:]; len(c.replay) == 0 {
-		c.replay = nil
+	if c.open.Load() {
+		return n, err
 	}
-	return n, nil
+	admitted, gerr := c.gate.admit(b[:n])
+	if gerr != nil {
+		return 0, gerr
+	}
+	if admitted < n { // an error of the connection comes again when it is read next
+		c.replay = append(bytes.Clone(b[admitted:n]), c.replay...)
+		return admitted, nil
+	}
+	return n, err
+}
+
+// admitAuth lets through what follows the client's service request.
+func (c *clientConn) admitAuth() { close(c.gate.open) }
+
+func (c *clientConn) Close() error {
+	c.gate.once.Do(func() { close(c.gate.closed) })
+	return c.Conn.Close()
 }
 
 func (c *clientConn) Write(b []byte) (int, error) {

@@ -40,7 +40,10 @@ func (x *session) serverConfig(ctx context.Context) *ssh.ServerConfig {
 			_, err := ask("", "", nil, nil)
 			return nil, err
 		},
-		PreAuthConnCallback: func(c ssh.ServerPreAuthConn) { x.preAuth = c },
+		PreAuthConnCallback: func(c ssh.ServerPreAuthConn) {
+			x.preAuth = c
+			x.client.admitAuth()
+		},
 	}
 	cfg.Ciphers = x.client.peekCiphers(cfg.Ciphers)
 	for _, k := range x.p.hostKeys {
@@ -148,6 +151,7 @@ func (x *session) dialUpstream(ctx context.Context, user string) error {
 		return x.fail(fmt.Errorf("upstream login as %q: %w", user, err), "login to %s as %q failed: %s",
 			x.s.Target, user, x.explain(hctx, &l, err))
 	}
+	x.upMeta = conn
 	x.adoptUpstream(conn, chans, reqs)
 	return nil
 }
@@ -167,6 +171,7 @@ func (x *session) clientConfig(user string, signer ssh.Signer, l *upstreamLogin,
 			return l.hostKeyErr
 		}),
 		AuthCallback: func(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+			x.upMeta = c.Metadata
 			l.partial = l.partial || len(c.PartialSuccessMethods) > 0
 			return nil, nil
 		},

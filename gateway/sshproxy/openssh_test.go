@@ -114,7 +114,9 @@ func startSSHD(tb testing.TB, dir string, ca ssh.Signer, options ...string) (add
 	go func() { done <- cmd.Wait() }()
 	tb.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended
-		_ = <-done             // it was killed
+		if err := <-done; err == nil {
+			tb.Log("sshd ended by itself")
+		}
 		if tb.Failed() {
 			tb.Logf("sshd: %s", log.String())
 		}
@@ -154,10 +156,11 @@ type run struct {
 func (o *openssh) command(stdin string, name string, args ...string) run {
 	o.t.Helper()
 	needPrograms(o.t, name)
+	o.publish()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Dir = o.dir
 	cmd.Env = append(os.Environ(), "LC_WEFT=passed", "WEFT_SECRET=not", "DISPLAY=:99", "SSH_AUTH_SOCK=", "SSH_ASKPASS_REQUIRE=never")

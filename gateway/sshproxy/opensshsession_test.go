@@ -44,6 +44,7 @@ func (o *openssh) terminal(t *testing.T, args ...string) *clientTerminal {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
+	o.publish()
 	c := &clientTerminal{end: make(chan struct{})}
 	c.cmd = exec.CommandContext(ctx, "ssh", append([]string{"-F", filepath.Join(o.dir, "config"), "-tt", "weft"}, args...)...)
 	c.cmd.Env = append(os.Environ(), "TERM=xterm", "SSH_AUTH_SOCK=")

@@ -244,10 +244,14 @@ func hostWorld(tb testing.TB, opts ...worldOption) *world {
 	return newWorld(tb, ca, newHost(tb, ca), opts...)
 }
 
-// clientConfig also makes what the test wrote to w.session visible to the goroutine that serves it.
-func (w *world) clientConfig(user string) *ssh.ClientConfig {
+// publish makes what the test wrote to w.session visible to the goroutine that serves it.
+func (w *world) publish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+}
+
+func (w *world) clientConfig(user string) *ssh.ClientConfig {
+	w.publish()
 	return &ssh.ClientConfig{User: user, HostKeyCallback: ssh.FixedHostKey(w.proxyKey.PublicKey()), Timeout: patience}
 }
 
