@@ -28,6 +28,7 @@ func (c *Connector) serve(ctx context.Context, conn *quic.Conn, log *slog.Logger
 		err := mux.Run(conn.Context())
 		log.DebugContext(ctx, "datagrams end", slog.Any("error", err), slog.Uint64("dropped", mux.Dropped()))
 	})
+	wg.Go(func() { ping(conn) })
 	defer func() {
 		_ = conn.CloseWithError(connwire.CodeClosed, "connector stops") // already closed is fine
 	}()
@@ -41,6 +42,22 @@ func (c *Connector) serve(ctx context.Context, conn *quic.Conn, log *slog.Logger
 			// The dial of a flow ends with its connection, its stream with either.
 			c.flow(conn.Context(), mux, st, log)
 		})
+	}
+}
+
+// ping makes a gateway that lost the connection say so.
+func ping(conn *quic.Conn) {
+	tick := time.NewTicker(connwire.PingInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-conn.Context().Done():
+			return
+		case <-tick.C:
+			if conn.SendDatagram(connwire.Ping()) != nil {
+				return // the connection is over
+			}
+		}
 	}
 }
 

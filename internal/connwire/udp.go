@@ -45,6 +45,9 @@ func (m *Mux) dispatch(b []byte) {
 		m.dropped.Add(1)
 		return
 	}
+	if id == pingStream {
+		return
+	}
 	m.mu.RLock()
 	sink := m.flows[id]
 	m.mu.RUnlock()
