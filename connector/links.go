@@ -27,7 +27,6 @@ import (
 // links keeps one connection to each gateway of the state.
 type links struct {
 	connector *Connector
-	ctx       context.Context //nolint:containedctx // the life of Run, which owns links
 	group     *errgroup.Group
 
 	mu      sync.Mutex
@@ -39,8 +38,8 @@ type running struct {
 	cancel  context.CancelFunc
 }
 
-// set starts what is new, stops what is gone and restarts what changed.
-func (l *links) set(gateways map[string]api.ConnectorGateway) {
+// set starts what is new, stops what is gone and restarts what changed; what it starts ends with ctx.
+func (l *links) set(ctx context.Context, gateways map[string]api.ConnectorGateway) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, r := range l.running {
@@ -53,11 +52,11 @@ func (l *links) set(gateways map[string]api.ConnectorGateway) {
 		if _, ok := l.running[id]; ok {
 			continue
 		}
-		ctx, cancel := context.WithCancel(l.ctx)
+		linkCtx, cancel := context.WithCancel(ctx)
 		l.running[id] = &running{gateway: g, cancel: cancel}
 		l.group.Go(func() error {
 			defer cancel()
-			newLink(l.connector, g).run(ctx)
+			newLink(l.connector, g).run(linkCtx)
 			return nil
 		})
 	}

@@ -45,6 +45,7 @@ func (g *Gateway) announce(ctx context.Context) error {
 		switch kind.Of(err) {
 		case kind.Unauthenticated, kind.Denied, kind.NotFound, kind.Invalid:
 			return fmt.Errorf("report to control: %w", err)
+		default: // worth another attempt
 		}
 		pause := wait/2 + rand.N(wait/2)
 		g.log.WarnContext(ctx, "report not delivered", slog.Any("error", err), slog.Duration("retry_in", pause))

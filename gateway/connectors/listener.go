@@ -240,9 +240,9 @@ func (l *Listener) serve(ctx context.Context, conn *quic.Conn) {
 	}
 	log = log.With(slog.String("tunnel_id", string(s.tunnel)), slog.String("connector_id", s.id))
 	log.InfoContext(ctx, "connector connected", slog.String("software", s.software))
-	err = s.mux.Run(conn.Context())
+	err = s.mux.Run(ctx)
 	l.remove(s)
-	log.InfoContext(ctx, "connector gone", slog.Any("error", context.Cause(conn.Context())), slog.Any("detail", err))
+	log.InfoContext(ctx, "connector gone", slog.Any("error", err))
 }
 
 // greet reads the Hello, checks it and answers.
