@@ -366,3 +366,13 @@ func (tx *Tx) SetSlots(ctx context.Context, device string, slots map[vnet.ID]vne
 	}
 	return nil
 }
+
+// SetLastSeen notes when devices were connected; it raises no revision.
+func (tx *Tx) SetLastSeen(ctx context.Context, times map[string]time.Time) error {
+	for id, at := range times {
+		if _, err := tx.exec(ctx, `UPDATE devices SET last_seen_at = $1 WHERE id = $2`, Stamp(at), id); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -82,11 +82,12 @@ func (c *channel) start(req *ssh.Request, event, key, value string, err error) {
 	} else {
 		c.event(event, key, value)
 	}
+	c.starting.Store(true)
 	ok, err := c.up.SendRequest(req.Type, true, req.Payload)
 	c.running = ok && err == nil
 	_ = req.Reply(c.running, nil) // as above
+	c.showNotices()               // before the target's output, whose end could come first
 	c.answer()
-	c.showNotices()
 	if c.running {
 		close(c.started)
 	}
@@ -144,7 +145,7 @@ func (c *channel) refuse(typ string) {
 // showNotices says what was refused so far, on this channel and on the connection.
 func (c *channel) showNotices() {
 	for _, n := range append(c.x.takeNotices(), c.notices...) {
-		c.say(n)
+		c.write(n)
 	}
 	c.notices = nil
 }

@@ -1,0 +1,57 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+
+	"weft/agent/localapi"
+)
+
+// Events is the agent's event stream: snapshots first, then one event per change.
+type Events struct {
+	c      *Client
+	ctxErr func() error
+	conn   *agentConn
+	scan   *bufio.Scanner
+}
+
+// Events opens the event stream. The end of ctx ends it; the caller closes it.
+func (c *Client) Events(ctx context.Context) (*Events, error) {
+	conn, a, err := c.roundTrip(ctx, methodGet, localapi.PathEvents, nil, "")
+	if err != nil {
+		return nil, err
+	}
+	s := bufio.NewScanner(a.body)
+	s.Buffer(make([]byte, 0, 4096), maxLine)
+	return &Events{c: c, ctxErr: ctx.Err, conn: conn, scan: s}, nil
+}
+
+// Next waits for the next event. It returns io.EOF when the agent ended the stream in good order.
+func (e *Events) Next() (*localapi.Event, error) {
+	for e.scan.Scan() {
+		line := e.scan.Bytes()
+		if len(line) == 0 {
+			continue // an empty line keeps the connection alive
+		}
+		ev := new(localapi.Event)
+		if err := decode(line, ev); err != nil {
+			return nil, e.c.notAnAgent(err)
+		}
+		return ev, nil
+	}
+	switch err := e.scan.Err(); {
+	case err == nil:
+		return nil, io.EOF
+	case errors.Is(err, bufio.ErrTooLong), errors.Is(err, errMalformed):
+		return nil, e.c.notAnAgent(err)
+	default:
+		return nil, e.c.broken(e.ctxErr(), err)
+	}
+}
+
+// Close ends the stream.
+func (e *Events) Close() error {
+	return e.conn.Close()
+}

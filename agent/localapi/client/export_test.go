@@ -1,0 +1,28 @@
+package client
+
+import (
+	"bufio"
+	"io"
+)
+
+// ReadAnswer opens readAnswer, and reads the body to its end.
+func ReadAnswer(r *bufio.Reader) (status int, upgrade string, body []byte, err error) {
+	a, err := readAnswer(r)
+	if err != nil {
+		return 0, "", nil, err
+	}
+	body, err = io.ReadAll(a.body)
+	return a.status, a.upgrade, body, err
+}
+
+// Seams for tests.
+var (
+	WriteRequest = writeRequest
+	ErrMalformed = errMalformed
+)
+
+// Limits for tests.
+const (
+	MaxBody     = maxBody
+	MaxHeadLine = maxHeadLine
+)

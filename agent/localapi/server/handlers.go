@@ -1,0 +1,201 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"weft/agent/fault"
+	"weft/agent/localapi"
+	"weft/internal/kind"
+)
+
+func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
+	return s.write(w, r, s.cfg.Agent.Version())
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
+	return s.write(w, r, s.cfg.Agent.Status())
+}
+
+func (s *Server) registration(w http.ResponseWriter, r *http.Request) error {
+	reg, err := s.cfg.Agent.Registration()
+	if err != nil {
+		return err
+	}
+	return s.write(w, r, reg)
+}
+
+func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
+	var in localapi.NewRegistration
+	if err := s.read(w, r, &in); err != nil {
+		return err
+	}
+	reg, err := s.cfg.Agent.Register(r.Context(), in.Enrolment)
+	if err != nil {
+		return err
+	}
+	return s.write(w, r, reg)
+}
+
+func (s *Server) unregister(w http.ResponseWriter, r *http.Request) error {
+	if err := s.cfg.Agent.Unregister(r.Context()); err != nil {
+		return err
+	}
+	return s.write(w, r, localapi.Done{SchemaVersion: localapi.SchemaVersion, Success: true})
+}
+
+func (s *Server) connect(w http.ResponseWriter, r *http.Request) error {
+	var in localapi.Connect
+	if err := s.read(w, r, &in); err != nil {
+		return err
+	}
+	wait := time.Duration(in.WaitSeconds) * time.Second
+	if in.WaitSeconds < 0 || in.WaitSeconds > int(maxWait/time.Second) {
+		return fault.New(string(kind.Invalid), "wait_seconds must be 0 to %d", int(maxWait/time.Second))
+	}
+	if wait == 0 {
+		wait = defaultWait
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	st, err := s.cfg.Agent.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	return s.write(w, r, st)
+}
+
+func (s *Server) disconnect(w http.ResponseWriter, r *http.Request) error {
+	var in struct{}
+	if err := s.read(w, r, &in); err != nil {
+		return err
+	}
+	st, err := s.cfg.Agent.Disconnect(r.Context())
+	if err != nil {
+		return err
+	}
+	return s.write(w, r, st)
+}
+
+func (s *Server) vnets(w http.ResponseWriter, r *http.Request) error {
+	return s.write(w, r, s.cfg.Agent.VNETs())
+}
+
+func (s *Server) selectVNET(w http.ResponseWriter, r *http.Request) error {
+	var in localapi.SelectVNET
+	if err := s.read(w, r, &in); err != nil {
+		return err
+	}
+	list, err := s.cfg.Agent.SelectVNET(r.Context(), in.VNET)
+	if err != nil {
+		return err
+	}
+	return s.write(w, r, list)
+}
+
+func (s *Server) targets(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	list, err := s.cfg.Agent.Targets(TargetQuery{
+		Attributes: q["attribute"], Usernames: q["username"], Protocols: q["protocol"],
+		Ports: q["port"], VNETs: q["vnet"], IDs: q["id"],
+	})
+	if err != nil {
+		return err
+	}
+	return s.write(w, r, list)
+}
+
+func (s *Server) resolve(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	var port uint64
+	if p := q.Get("port"); p != "" {
+		var err error
+		if port, err = strconv.ParseUint(p, 10, 16); err != nil {
+			return fault.New(string(kind.Invalid), "port must be 1 to 65535")
+		}
+	}
+	res, err := s.cfg.Agent.Resolve(q.Get("name"), q.Get("vnet"), uint16(port))
+	if err != nil {
+		return err
+	}
+	return s.write(w, r, res)
+}
+
+// read decodes the body strictly; an empty body is the zero value.
+func (s *Server) read(w http.ResponseWriter, r *http.Request, out any) error {
+	if ct := r.Header.Get("Content-Type"); ct != "" {
+		if mt, _, err := mime.ParseMediaType(ct); err != nil || mt != "application/json" {
+			return fault.New(string(kind.Invalid), "the body must be application/json")
+		}
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(out)
+	if errors.Is(err, io.EOF) {
+		err = nil // no body at all
+	} else if err == nil {
+		if _, err = dec.Token(); errors.Is(err, io.EOF) {
+			err = nil
+		} else if err == nil {
+			err = errors.New("data after the object")
+		}
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return fault.New(string(kind.Invalid), "the body is larger than %d bytes", tooLarge.Limit)
+	}
+	if err != nil {
+		return fault.New(string(kind.Invalid), "the body is not the JSON object that this path takes").WithCause(err)
+	}
+	// The deadline was for the body; a later read belongs to the next request.
+	return http.NewResponseController(w).SetReadDeadline(time.Time{})
+}
+
+// write answers 200 with v.
+func (s *Server) write(w http.ResponseWriter, r *http.Request, v any) error {
+	s.writeJSON(w, r, http.StatusOK, v)
+	return nil
+}
+
+// writeError answers a failure; the cause goes to the log only.
+func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
+	f := fault.From(err)
+	s.writeStatus(w, r, localapi.HTTPStatus(f.Code), f)
+}
+
+func (s *Server) writeStatus(w http.ResponseWriter, r *http.Request, status int, f *fault.Error) {
+	level := s.log.DebugContext
+	if f.Code == string(kind.Internal) {
+		level = s.log.ErrorContext
+	}
+	level(r.Context(), "local API answered an error", "path", r.URL.Path, "code", f.Code, "error", f)
+	s.writeJSON(w, r, status, localapi.Error{
+		SchemaVersion: localapi.SchemaVersion, Code: f.Code, Message: f.Message, Hint: f.Hint,
+	})
+}
+
+func (s *Server) writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		s.log.ErrorContext(r.Context(), "encode local API answer", "error", err)
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	rc := http.NewResponseController(w)
+	if err := rc.SetWriteDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
+		s.log.DebugContext(r.Context(), "set write deadline", "error", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if _, err := w.Write(append(b, '\n')); err != nil {
+		s.log.DebugContext(r.Context(), "write local API answer", "error", err)
+	}
+}

@@ -1,0 +1,195 @@
+// Package server is the agent's side of the local API (weft/agent/localapi): HTTP/1.1
+// with JSON over a socket whose caller the kernel names.
+//
+// A request passes, in this order: the limits on connections, the checks that no
+// browser can pass (no Origin, a Host of ours), the caller's tier against that of
+// the route, the limits on body, streams and dials. What fails is answered with a
+// localapi.Error, whose hint is a command that would work.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weft/agent/localapi"
+	"weft/agent/relay"
+	"weft/internal/localsock"
+)
+
+// Agent is what the server serves. Its errors are *fault.Error, *kind.Error, or
+// internal. Safe for concurrent use.
+type Agent interface {
+	Version() localapi.Version
+	Status() localapi.Status
+	Registration() (localapi.Registration, error)
+	Register(ctx context.Context, enrolment string) (localapi.Registration, error)
+	Unregister(ctx context.Context) error
+	// Connect waits until connected or ctx ends.
+	Connect(ctx context.Context) (localapi.Status, error)
+	Disconnect(ctx context.Context) (localapi.Status, error)
+	VNETs() localapi.VNETList
+	SelectVNET(ctx context.Context, ref string) (localapi.VNETList, error)
+	Targets(q TargetQuery) (localapi.TargetList, error)
+	Resolve(name, vnet string, port uint16) (localapi.Resolution, error)
+	DialFlow(ctx context.Context, d localapi.Dial) (relay.Flow, error)
+	Subscribe() (Subscription, error)
+}
+
+// TargetQuery is the filter of a target list: AND across fields, OR within one.
+type TargetQuery struct {
+	Attributes []string // key=value
+	Usernames  []string
+	Protocols  []string
+	Ports      []string
+	VNETs      []string // names or IDs
+	IDs        []string
+}
+
+// Subscription is one reader of the event stream. What was not yet taken is
+// coalesced, so it is bounded however slow the reader is.
+type Subscription interface {
+	// Ready has a value when Take would return something.
+	Ready() <-chan struct{}
+	// Take returns what changed since the last call; the first call returns the snapshot.
+	Take() []localapi.Event
+	Close()
+}
+
+// Config of a Server. Zero limits mean the defaults named.
+type Config struct {
+	Agent Agent
+	// Owner is the identity of the agent's process.
+	Owner localsock.Caller
+	// Socket is the path that hints name.
+	Socket string
+	Logger *slog.Logger
+	// MaxConns bounds open connections, dial streams included; 0 means 2048.
+	MaxConns int
+	// MaxConnsPerUser bounds those of one account; 0 means 1024.
+	MaxConnsPerUser int
+	// MaxStreams bounds event streams; 0 means 64. MaxStreamsPerUser: 0 means 16.
+	MaxStreams, MaxStreamsPerUser int
+	// MaxDials bounds dials in flight; 0 means 256.
+	MaxDials int
+	// DialTimeout bounds one dial; 0 means 10 s.
+	DialTimeout time.Duration
+	// BodyTimeout bounds reading a request's body and writing an answer; 0 means 10 s.
+	BodyTimeout time.Duration
+}
+
+// Limits of a request; the README of the local API names them.
+const (
+	maxBodyBytes   = 64 << 10
+	maxHeaderBytes = 16 << 10
+	maxWait        = 10 * time.Minute
+	defaultWait    = 30 * time.Second
+)
+
+// Stats counts what the server refused.
+type Stats struct {
+	OverConns   uint64 // connections over a limit
+	OverStreams uint64
+	OverDials   uint64
+	NotAllowed  uint64 // requests above the caller's tier
+	Browser     uint64 // requests with an Origin or a foreign Host
+	SlowReaders uint64 // event streams ended because their reader took too long
+}
+
+// Server serves the local API.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	mux     *http.ServeMux
+	streams *quota
+	dials   *quota
+
+	overConns, overStreams, overDials, notAllowed, browser, slowReaders atomic.Uint64
+	relays                                                              sync.WaitGroup
+}
+
+// New returns a server; it starts nothing.
+func New(cfg Config) (*Server, error) {
+	if cfg.Agent == nil {
+		return nil, errors.New("make local API: no agent")
+	}
+	setDefault(&cfg.MaxConns, 2048)
+	setDefault(&cfg.MaxConnsPerUser, 1024)
+	setDefault(&cfg.MaxStreams, 64)
+	setDefault(&cfg.MaxStreamsPerUser, 16)
+	setDefault(&cfg.MaxDials, 256)
+	setDefault(&cfg.DialTimeout, 10*time.Second)
+	setDefault(&cfg.BodyTimeout, 10*time.Second)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Logger,
+		streams: newQuota(cfg.MaxStreams, cfg.MaxStreamsPerUser),
+		dials:   newQuota(cfg.MaxDials, cfg.MaxDials),
+	}
+	s.mux = s.routes()
+	return s, nil
+}
+
+func setDefault[T int | time.Duration](p *T, d T) {
+	if *p == 0 {
+		*p = d
+	}
+}
+
+// Stats returns the counters.
+func (s *Server) Stats() Stats {
+	return Stats{
+		OverConns: s.overConns.Load(), OverStreams: s.overStreams.Load(), OverDials: s.overDials.Load(),
+		NotAllowed: s.notAllowed.Load(), Browser: s.browser.Load(), SlowReaders: s.slowReaders.Load(),
+	}
+}
+
+// Serve serves ln, whose connections name their caller as *localsock.Conn does,
+// until ctx ends; it closes ln and returns nil after the last stream.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hs := &http.Server{
+		Handler:           http.HandlerFunc(s.serveHTTP),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeaderBytes,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       withConn,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	done := make(chan error, 1)
+	go func() { done <- hs.Serve(s.limit(ln)) }()
+	var err error
+	select {
+	case <-ctx.Done():
+		err = s.shutdown(ctx, hs)
+		<-done
+	case err = <-done:
+		err = fmt.Errorf("serve local API: %w", err)
+		cancel()
+	}
+	s.relays.Wait()
+	return err
+}
+
+// shutdown lets answers under way be written for a second.
+func (s *Server) shutdown(ctx context.Context, hs *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := hs.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		s.log.DebugContext(ctx, "local API did not drain", "error", err)
+		if err := hs.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("close local API: %w", err)
+		}
+	}
+	return nil
+}

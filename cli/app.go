@@ -1,0 +1,107 @@
+// Package cli is the command line of the agent: cobra commands over the local
+// API. Results go to stdout, everything else to stderr; every failure has an
+// error code, an exit code (exitcode.go) and a next step.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"weft/agent/localapi/client"
+	"weft/cli/render"
+)
+
+// Config is what the command line gets from its process.
+type Config struct {
+	Args   []string // without the program's name
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+	Getenv func(string) string
+	// Version of this program.
+	Version string
+	// Self is the path of this program, for the ssh client to call back; empty: found out.
+	Self string
+}
+
+// app carries the flags and streams that every command shares.
+type app struct {
+	cfg     Config
+	json    bool
+	verbose int
+	noANSI  bool
+	socket  string
+	// started says that the command line was understood: what fails from then on is no usage error.
+	started bool
+}
+
+// Main runs one command and returns its exit code.
+func Main(ctx context.Context, cfg Config) int {
+	a := &app{cfg: cfg}
+	root := newRoot(a)
+	root.SetArgs(cfg.Args)
+	root.SetIn(cfg.Stdin)
+	root.SetOut(cfg.Stdout)
+	root.SetErr(cfg.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	return a.fail(err)
+}
+
+// client returns the client of the agent that the flags and the environment name.
+func (a *app) client() *client.Client {
+	c := client.New(a.socketPath())
+	if a.verbose > 0 {
+		c.Trace(func(method, target string, status int, took time.Duration, err error) {
+			fmt.Fprintf(a.cfg.Stderr, "warp-cli: %s %s: status %d in %s\n", method, target, status, took.Round(10*time.Microsecond))
+			if err != nil && a.verbose > 1 {
+				fmt.Fprintf(a.cfg.Stderr, "warp-cli: %s %s: %v\n", method, target, err)
+			}
+		})
+	}
+	return c
+}
+
+// socketPath returns --socket, else WARP_SOCKET, else "" for the default.
+func (a *app) socketPath() string {
+	if a.socket != "" {
+		return a.socket
+	}
+	return a.cfg.Getenv("WARP_SOCKET")
+}
+
+// print writes v as JSON with --json, else calls text.
+func (a *app) print(v any, text func(w io.Writer, st render.Style) error) error {
+	if a.json {
+		return a.printJSON(a.cfg.Stdout, v)
+	}
+	return text(a.cfg.Stdout, a.style(a.cfg.Stdout))
+}
+
+func (a *app) printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
+
+// note tells people something beside the result.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.cfg.Stderr, "Note: "+format+"\n", args...)
+}
+
+// style decides about colours on w.
+func (a *app) style(w io.Writer) render.Style {
+	f, ok := w.(*os.File)
+	colour := ok && !a.noANSI && a.cfg.Getenv("NO_COLOR") == "" && a.cfg.Getenv("TERM") != "dumb" && isTerminal(f)
+	return render.Style{Colour: colour}
+}

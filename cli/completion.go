@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weft/agent/localapi"
+	"weft/agent/localapi/client"
+)
+
+// completionDeadline bounds what a press of the tab key may wait for the agent.
+const completionDeadline = 400 * time.Millisecond
+
+// shells are the shells that completion scripts are made for.
+var shells = []string{"bash", "zsh", "fish", "powershell"}
+
+func newCompletion(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "completion bash|zsh|fish|powershell",
+		Short: "Print the completion script of a shell",
+		Long: `Prints a script that completes commands, flags, and the names of your targets,
+virtual networks and UNIX users.`,
+		Example: `  source <(warp-cli completion bash)
+  warp-cli completion zsh > "${fpath[1]}/_warp-cli"
+  warp-cli completion fish > ~/.config/fish/completions/warp-cli.fish
+  warp-cli completion powershell | Out-String | Invoke-Expression`,
+		Args:              args(1, 1, "bash|zsh|fish|powershell"),
+		ValidArgsFunction: only(shells),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return completionScript(cmd.Root(), args[0], a.cfg.Stdout)
+		},
+	}
+}
+
+func completionScript(root *cobra.Command, shell string, w io.Writer) error {
+	switch shell {
+	case "bash":
+		return root.GenBashCompletionV2(w, true)
+	case "zsh":
+		return root.GenZshCompletion(w)
+	case "fish":
+		return root.GenFishCompletion(w, true)
+	case "powershell":
+		return root.GenPowerShellCompletionWithDesc(w)
+	default:
+		return usageErrorHint("one of: "+strings.Join(shells, ", "), "no completion for shell %q", shell)
+	}
+}
+
+// completer is cobra's type of completion functions.
+type completer = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective)
+
+// only completes the first argument from a fixed list.
+func only(words []string) completer {
+	return func(_ *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return startingWith(words, toComplete), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeFlag attaches f to a flag, which must exist.
+func (a *app) completeFlag(cmd *cobra.Command, flag string, f completer) {
+	// It fails only for an unknown flag; TestCompletion covers every caller.
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+		return f(cmd, nil, toComplete)
+	})
+}
+
+func (a *app) completeTargetFilters(cmd *cobra.Command) {
+	a.completeFlag(cmd, "vnet", a.completeVNET)
+	a.completeFlag(cmd, "protocol", func(_ *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
+		return startingWith(protocolNames(), strings.ToUpper(s)), cobra.ShellCompDirectiveNoFileComp
+	})
+	a.completeFlag(cmd, "username", a.fromTargets(func(t *localapi.Target, add func(string)) {
+		for _, u := range t.Usernames {
+			add(u)
+		}
+	}))
+	a.completeFlag(cmd, "attribute", a.fromTargets(func(t *localapi.Target, add func(string)) {
+		for k, v := range t.Attributes {
+			add(k + "=" + v)
+		}
+	}))
+	a.completeFlag(cmd, "port", a.fromTargets(func(t *localapi.Target, add func(string)) { add(strconv.Itoa(int(t.Port))) }))
+	a.completeFlag(cmd, "id", a.fromTargets(func(t *localapi.Target, add func(string)) { add(t.ID + "\t" + t.Hostname) }))
+}
+
+// completeVNET completes the name of a virtual network.
+func (a *app) completeVNET(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(completionContext(cmd), completionDeadline)
+	defer cancel()
+	l, err := a.client().VNETs(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, v := range l.VNETs {
+		names = append(names, describeWord(v.Name, v.Comment))
+	}
+	return startingWith(names, toComplete), cobra.ShellCompDirectiveNoFileComp
+}
+
+// fromTargets completes from what pick finds in the target list.
+func (a *app) fromTargets(pick func(t *localapi.Target, add func(string))) completer {
+	return func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(completionContext(cmd), completionDeadline)
+		defer cancel()
+		l, err := a.client().Targets(ctx, client.Query{})
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		seen := map[string]bool{}
+		for i := range l.Targets {
+			pick(&l.Targets[i], func(s string) { seen[s] = true })
+		}
+		return startingWith(slices.Sorted(maps.Keys(seen)), toComplete), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeHostPort completes the name of a target, then one of its ports.
+func (a *app) completeHostPort(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0:
+		return a.fromTargets(addNames)(cmd, nil, toComplete)
+	case 1:
+		return a.fromTargets(func(t *localapi.Target, add func(string)) {
+			for _, name := range names(t) {
+				if strings.EqualFold(name, args[0]) {
+					add(strconv.Itoa(int(t.Port)) + "\t" + t.Protocol)
+				}
+			}
+		})(cmd, nil, toComplete)
+	default:
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// names are the ways to write a target: its hostname, and that with each of its virtual networks.
+func names(t *localapi.Target) []string {
+	all := []string{t.Hostname}
+	for _, a := range t.Addresses {
+		if a.VNETName != "" {
+			all = append(all, t.Hostname+"."+a.VNETName)
+		}
+	}
+	return all
+}
+
+func addNames(t *localapi.Target, add func(string)) {
+	for _, name := range names(t) {
+		add(name)
+	}
+}
+
+// completeSSH completes [user@]target among the targets that speak SSH.
+func (a *app) completeSSH(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	user, _, hasUser := strings.Cut(toComplete, "@")
+	return a.fromTargets(func(t *localapi.Target, add func(string)) {
+		if t.Protocol != "SSH" {
+			return
+		}
+		for _, name := range names(t) {
+			if !hasUser {
+				add(name)
+				for _, u := range t.Usernames {
+					add(u + "@" + name)
+				}
+			} else if slices.Contains(t.Usernames, user) {
+				add(user + "@" + name)
+			}
+		}
+	})(cmd, nil, toComplete)
+}
+
+func completionContext(cmd *cobra.Command) context.Context {
+	if ctx := cmd.Context(); ctx != nil {
+		return ctx
+	}
+	return context.Background()
+}
+
+func describeWord(word, description string) string {
+	if description == "" {
+		return word
+	}
+	return word + "\t" + description
+}
+
+// startingWith keeps the words that begin with prefix, and drops what a
+// completion script could not carry.
+func startingWith(words []string, prefix string) []string {
+	var out []string
+	for _, w := range words {
+		if strings.HasPrefix(w, prefix) && !strings.ContainsAny(w, "\n\r\x00\x1b") {
+			out = append(out, w)
+		}
+	}
+	return out
+}

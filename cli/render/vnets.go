@@ -1,0 +1,23 @@
+package render
+
+import (
+	"io"
+
+	"weft/agent/localapi"
+)
+
+// VNETs draws the list of virtual networks.
+func VNETs(w io.Writer, l *localapi.VNETList) error {
+	rows := make([][]string, len(l.VNETs))
+	for i, v := range l.VNETs {
+		rows[i] = []string{Clean(v.Name), Clean(v.ID), mark(v.Selected), mark(v.Default), Clean(v.Comment)}
+	}
+	return Table(w, []string{"Name", "Virtual Network ID", "Selected", "Default", "Comment"}, rows)
+}
+
+func mark(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return ""
+}

@@ -1,0 +1,199 @@
+//go:build unix
+
+package localsock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxPathBytes is the shortest sun_path of the systems we build for (macOS: 104
+// with the terminating zero; unix(4)).
+const maxPathBytes = 103
+
+// peer is the identity taken when the connection was made.
+type peer struct{ id Caller }
+
+func (p peer) caller(net.Conn) (Caller, error) { return p.id, nil }
+
+func self() (Caller, error) {
+	uid := os.Geteuid()
+	return Caller{
+		UID: uint32(uid), GID: uint32(os.Getegid()), PID: os.Getpid(), Privileged: uid == 0,
+	}, nil
+}
+
+func identify(nc net.Conn) (peer, error) {
+	uc, ok := nc.(*net.UnixConn)
+	if !ok {
+		return peer{}, ErrUnknownPeer
+	}
+	raw, err := uc.SyscallConn()
+	if err != nil {
+		return peer{}, fmt.Errorf("read peer credentials: %w", err)
+	}
+	var id Caller
+	var credErr error
+	if err := raw.Control(func(fd uintptr) { id, credErr = peerCredentials(int(fd)) }); err != nil {
+		return peer{}, fmt.Errorf("read peer credentials: %w", err)
+	}
+	if credErr != nil {
+		return peer{}, fmt.Errorf("read peer credentials: %w", errors.Join(ErrUnknownPeer, credErr))
+	}
+	id.Privileged = id.UID == 0
+	return peer{id: id}, nil
+}
+
+// checkServer refuses a server of another ordinary user. On a Unix socket the
+// credentials a client sees are those of the process that called listen(2).
+func checkServer(nc net.Conn) (peer, error) {
+	p, err := identify(nc)
+	if err != nil {
+		return peer{}, err
+	}
+	me, err := self()
+	if err != nil {
+		return peer{}, err
+	}
+	if !p.id.Privileged && !me.Privileged && !p.id.SameUser(me) {
+		return peer{}, fmt.Errorf("the process there belongs to %s: %w", p.id, ErrUnsafe)
+	}
+	return p, nil
+}
+
+func listen(path string) (net.Listener, error) {
+	if len(path) > maxPathBytes {
+		return nil, fmt.Errorf("the path has %d bytes, more than the system's limit of %d", len(path), maxPathBytes)
+	}
+	dir := filepath.Dir(path)
+	if err := prepareDir(dir); err != nil {
+		return nil, err
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	lc := net.ListenConfig{}
+	ln, err := lc.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	mode := fs.FileMode(0o600)
+	if os.Geteuid() == 0 {
+		mode = 0o666
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return ln, nil
+}
+
+// prepareDir makes dir if it is missing and refuses one that another user
+// could rename our socket in, unless the sticky bit forbids just that.
+func prepareDir(dir string) error {
+	mode := fs.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o755 // others must reach the service's socket
+	}
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return err
+	}
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fmt.Errorf("read the owner of %s: %w", dir, errors.ErrUnsupported)
+	}
+	sticky := fi.Mode()&fs.ModeSticky != 0
+	owned := int(st.Uid) == os.Geteuid() || st.Uid == 0
+	writable := fi.Mode().Perm()&0o022 != 0
+	if !sticky && (!owned || writable) {
+		return fmt.Errorf("directory %s (owner uid %d, mode %04o): %w", dir, st.Uid, fi.Mode().Perm(), ErrUnsafe)
+	}
+	return nil
+}
+
+// lockDir keeps two starting processes from removing each other's socket: the
+// lock is on the directory itself, so that no lock file stays behind.
+func lockDir(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(2 * probeTimeout)
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil // closing gives the lock up
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(deadline) {
+			return nil, errors.Join(fmt.Errorf("lock directory %s: %w", dir, err), f.Close())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// removeStale removes a socket at which nobody answers.
+func removeStale(path string) error {
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if fi.Mode().Type() != fs.ModeSocket {
+		return ErrNotSocket
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	nc, err := dial(ctx, path)
+	switch {
+	case err == nil:
+		return errors.Join(ErrInUse, nc.Close())
+	case errors.Is(err, ErrNobody):
+		return os.Remove(path)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	default:
+		// Full backlog, no permission, no answer in time: somebody may live there.
+		return fmt.Errorf("%w (%w)", ErrInUse, err)
+	}
+}
+
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "unix", path)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("%w (%w)", ErrNobody, err)
+	}
+	return nc, err
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func userPath(me Caller) string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "weft", "warp.sock")
+	}
+	return filepath.Join(os.TempDir(), "weft-"+strconv.FormatUint(uint64(me.UID), 10), "warp.sock")
+}
