@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,8 @@ type Gateway struct {
 	audit      *audit.Log
 	connectors *connectors.Listener
 	peers      *peers
+	remembered []netip.AddrPort // connectors of the last run
+	greetOnce  sync.Once
 	started    atomic.Bool
 
 	view    atomic.Pointer[enforce.View]
@@ -124,6 +127,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("gateway: %w", errors.Join(err, g.connectors.Close()))
 	}
 	g.peers = newPeers(tun, runtime.Endpoints, g.log)
+	g.remembered = runtime.Connectors
 	if err := g.audit.Write(audit.Event{Event: audit.GatewayUp}); err != nil {
 		return errors.Join(fmt.Errorf("gateway: %w", err), tun.Close(), g.connectors.Close())
 	}
@@ -206,7 +210,6 @@ func (g *Gateway) watch(ctx context.Context) error {
 		g.log.WarnContext(ctx, "saved state not usable", slog.Any("error", err))
 	} else if saved.State != nil && g.apply(ctx, saved.Revision, saved.State) {
 		cfg.Since, cfg.State = saved.Revision, saved.State
-		g.peers.greet(ctx)
 	}
 	return fmt.Errorf("follow control: %w", api.Watch(ctx, g.cfg.Control, api.PathGatewaySync, cfg))
 }
@@ -233,6 +236,10 @@ func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewaySta
 	for d := range view.Devices {
 		known[d.ID] = true
 	}
+	g.greetOnce.Do(func() {
+		g.peers.greet(ctx)
+		g.connectors.Wake(ctx, g.remembered)
+	})
 	g.denials.keep(func(id string) bool { return known[id] })
 	g.counts.cut.Add(uint64(cut))
 	g.log.InfoContext(ctx, "state applied", slog.Uint64("policy_rev", revision), slog.Int("devices", len(known)),

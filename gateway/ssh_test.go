@@ -243,8 +243,8 @@ func TestSSH_RevokedLoginIsCutWithTheReason(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- client.Wait() }()
 	select {
-	case <-done:
-		t.Logf("cut after %v", time.Since(start))
+	case err := <-done:
+		t.Logf("cut after %v: %v", time.Since(start), err)
 	case <-time.After(cutWithin):
 		t.Fatalf("not cut within %v", cutWithin)
 	}

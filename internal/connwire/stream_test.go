@@ -248,8 +248,8 @@ func TestMux_GivesDatagramsToTheirFlow(t *testing.T) {
 	nearFlow := nearMux.Flow(near, func(b []byte) { got <- "near " + string(b) })
 	farFlow := farMux.Flow(far, func(b []byte) { got <- "far " + string(b[:1]) })
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = farMux.Run(server.Context()) })
-	wg.Go(func() { _ = nearMux.Run(client.Context()) })
+	wg.Go(func() { _ = farMux.Run(context.Background()) })
+	wg.Go(func() { _ = nearMux.Run(context.Background()) })
 	wg.Go(func() { _ = farFlow.Receive() })
 	t.Cleanup(wg.Wait)
 	t.Cleanup(func() {
