@@ -46,8 +46,7 @@ type fakeAgent struct {
 // startAgent serves w at a socket of its own until the test ends, and returns the socket.
 func startAgent(tb testing.TB, w world) string {
 	tb.Helper()
-	// Not t.TempDir: a socket's path has hardly more than a hundred bytes.
-	dir, err := os.MkdirTemp("", "weft")
+	dir, err := os.MkdirTemp("", "weft") //nolint:usetesting // a socket's path has hardly more than a hundred bytes
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 // An agent that accepts and says nothing is told apart from one that is not there.
 func TestMain_SilentAgent(t *testing.T) {
-	dir, err := os.MkdirTemp("", "weft")
+	dir, err := os.MkdirTemp("", "weft") //nolint:usetesting // a socket's path has hardly more than a hundred bytes
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,16 +132,16 @@ func proxyCommand(goos, self, socket string, r *localapi.Resolution) (string, er
 	return strings.Join(append(quoted, "%p"), " "), nil
 }
 
+// plainChars mean themselves to every shell.
+const plainChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:,@="
+
 // quoteFor writes s as one word for the shell that ssh starts a ProxyCommand with.
 func quoteFor(goos, s string) (string, error) {
 	if strings.ContainsAny(s, "\n\r\x00") {
 		return "", usageError("the path %q holds a line break; ssh cannot be told of it", s)
 	}
-	plain := !strings.ContainsFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+:,@=", r))
-	})
 	switch {
-	case s != "" && plain:
+	case strings.Trim(s, plainChars) == "" && s != "":
 		return s, nil
 	case goos == "windows":
 		if strings.ContainsAny(s, `"%!^`) {
