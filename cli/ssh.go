@@ -26,7 +26,8 @@ take another way to the target (-J, -W, ProxyJump, ProxyCommand).
 
 TARGET is a hostname, HOSTNAME.VNET, a target ID or an IP address. The virtual network
 is --vnet, else WARP_VNET, else the selected one. Host keys are remembered per target
-and port, not per name or address, since both may repeat in another network.
+and port, not per name or address, since both may repeat in another network; for the
+same reason a ControlPath counts only when it is given here.
 
 warp-cli's own options stand before the word ssh, --vnet also right after it.`,
 		Example: `  warp-cli ssh alice@web-1
