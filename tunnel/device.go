@@ -25,6 +25,7 @@ const deviceBatch = 32
 type device struct {
 	mtu    int
 	queue  *fairQueue
+	gate   *gate
 	drops  *drops
 	events chan tun.Event
 	closed atomic.Bool
@@ -45,8 +46,8 @@ type groRun struct{ v4, v6 gro.GRO }
 
 var _ tun.Device = (*device)(nil)
 
-func newDevice(mtu int, q *fairQueue, d *drops) *device {
-	dev := &device{mtu: mtu, queue: q, drops: d, events: make(chan tun.Event, 4)}
+func newDevice(mtu int, q *fairQueue, g *gate, d *drops) *device {
+	dev := &device{mtu: mtu, queue: q, gate: g, drops: d, events: make(chan tun.Event, 4)}
 	dev.gro.New = func() any {
 		g := new(groRun)
 		g.v4.Init(true)
@@ -60,6 +61,9 @@ func newDevice(mtu int, q *fairQueue, d *drops) *device {
 // Read blocks for a packet, then fills bufs with what else is waiting.
 func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	n := 0
+	if !d.gate.wait() {
+		return 0, os.ErrClosed
+	}
 	for n < len(bufs) {
 		if !d.cur.active() {
 			p, ok := d.queue.pop(n == 0)
@@ -77,6 +81,7 @@ func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 			d.drops.add(dropMalformed)
 			continue
 		}
+		d.gate.enter(size)
 		sizes[n] = size
 		n++
 	}
@@ -135,6 +140,7 @@ func (d *device) receive(g *groRun, b []byte) {
 func (d *device) Close() error {
 	d.once.Do(func() {
 		d.closed.Store(true)
+		d.gate.close()
 		d.queue.close()
 		close(d.events)
 	})

@@ -23,7 +23,7 @@ const (
 	dropUndecided                        // flow that the handler neither accepted nor rejected
 	dropHandshakeFailed                  // flow that was accepted and whose client was gone
 	dropICMPRateLimit                    // ICMP error not sent because of its rate limit
-	dropReleaseTimeout                   // packets that WireGuard swallowed (no peer, no session)
+	dropGateTimeout                      // packets that WireGuard swallowed (no peer, no session), once per gateBytes
 	numDropCauses
 )
 
@@ -38,7 +38,7 @@ var dropNames = [numDropCauses]string{
 	dropUndecided:       "undecided",
 	dropHandshakeFailed: "handshake_failed",
 	dropICMPRateLimit:   "icmp_rate_limit",
-	dropReleaseTimeout:  "release_timeout",
+	dropGateTimeout:     "gate_timeout",
 }
 
 // drops counts by cause; safe for concurrent use.

@@ -1,0 +1,90 @@
+package tunnel
+
+import (
+	"bytes"
+
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+// Split cuts a packet as Read does; nil means that it cannot be cut. It takes
+// over the packet's reference.
+func Split(pkt *stack.PacketBuffer, fillChecksum bool) [][]byte {
+	var s segmenter
+	if !s.start(pkt, fillChecksum) {
+		pkt.DecRef()
+		return nil
+	}
+	var out [][]byte
+	b := make([]byte, 65535)
+	for s.active() {
+		n := s.next(b)
+		out = append(out, bytes.Clone(b[:n]))
+	}
+	return out
+}
+
+// ParseUnreachable and ParseIP are for fuzzing.
+func ParseUnreachable(b []byte) error {
+	_, err := parseUnreachable(b)
+	return err
+}
+
+// ParseIP reports whether b has a whole IP header, and where it ends.
+func ParseIP(b []byte) (headerLen int, ok bool) {
+	info, ok := parseIP(b)
+	return info.headerLen, ok
+}
+
+// Queue is a fair queue by itself.
+type Queue struct {
+	q *fairQueue
+	d drops
+}
+
+// NewQueue returns an empty queue.
+func NewQueue(maxBytes int) *Queue {
+	q := new(Queue)
+	q.q = newFairQueue(maxBytes, &q.d)
+	return q
+}
+
+// Push appends a packet; the queue takes a reference of its own.
+func (q *Queue) Push(pkt *stack.PacketBuffer) bool { return q.q.push(pkt, false) }
+
+// Pop removes a packet without waiting; nil means that there is none.
+func (q *Queue) Pop() *stack.PacketBuffer {
+	p, _ := q.q.pop(false)
+	return p.pkt
+}
+
+// PopWait waits for a packet; nil means that the queue was closed.
+func (q *Queue) PopWait() *stack.PacketBuffer {
+	p, _ := q.q.pop(true)
+	return p.pkt
+}
+
+// Close drops what waits.
+func (q *Queue) Close() { q.q.close() }
+
+// Dropped is the number of packets refused.
+func (q *Queue) Dropped() uint64 { return q.d[dropQueueFull].Load() }
+
+// Gate is a gate by itself.
+type Gate struct {
+	g *gate
+	d drops
+}
+
+// NewGate returns an open gate.
+func NewGate(limit int64) *Gate {
+	g := new(Gate)
+	g.g = newGate(limit, &g.d)
+	return g
+}
+
+// Wait, Enter, Leave and Close are the gate's.
+func (g *Gate) Wait() bool       { return g.g.wait() }
+func (g *Gate) Enter(size int)   { g.g.enter(size) }
+func (g *Gate) Leave(size int)   { g.g.leave(wireSize(size)) }
+func (g *Gate) Close()           { g.g.close() }
+func (g *Gate) Timeouts() uint64 { return g.d[dropGateTimeout].Load() }
