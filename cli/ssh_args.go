@@ -29,11 +29,8 @@ func (l *sshLine) argv(proxy, alias string) []string {
 	argv := []string{"ssh", "-o", "ProxyCommand=" + proxy}
 	argv = append(argv, l.options...)
 	argv = append(argv, "-o", "HostKeyAlias="+alias, "-o", "CheckHostIP=no", "--", l.destination)
-	if len(l.command) > 0 {
-		argv = append(argv, "--")
-		argv = append(argv, l.command...)
-	}
-	return argv
+	// The "--" before the destination ended ssh's options for good: a second one would be the command's first word.
+	return append(argv, l.command...)
 }
 
 // parseSSH reads ssh's command line as ssh does: options, the destination, more options, the command.
