@@ -126,7 +126,7 @@ func (o *openssh) directConfig(b *testing.B) string {
 	writeFile(b, id+"-cert.pub", ssh.MarshalAuthorizedKey(cert))
 	host, port, _ := strings.Cut(o.target, ":")
 	cfg := fmt.Sprintf("Host weft\n  HostName %s\n  Port %s\n  User %s\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n"+
-		"  LogLevel ERROR\n  IdentityFile %s\n  IdentitiesOnly yes\n", host, port, currentUser(), id)
+		"  Ciphers aes128-gcm@openssh.com\n  LogLevel ERROR\n  IdentityFile %s\n  IdentitiesOnly yes\n", host, port, currentUser(), id)
 	path := filepath.Join(o.dir, "direct_config")
 	writeFile(b, path, []byte(cfg))
 	return path
