@@ -160,6 +160,11 @@ func (c *crash) connector() {
 		cancel()
 		<-done
 	})
+	select {
+	case <-conn.Ready(): // it has read the verdict, too
+	case <-time.After(5 * time.Second):
+		c.tb.Fatal("the connector is not ready")
+	}
 }
 
 func (c *crash) connected(l *connectors.Listener, within time.Duration) time.Duration {

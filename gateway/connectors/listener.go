@@ -55,6 +55,8 @@ type Listener struct {
 	handshake chan struct{} // a token per connection that has not proved itself
 	keyed     chan struct{} // closed when the first keys are there
 	keyedOnce sync.Once
+	closeOnce sync.Once
+	closeErr  error // set by closeOnce
 
 	mu       sync.Mutex
 	sessions map[vnet.TunnelID][]*session
@@ -167,6 +169,11 @@ func (l *Listener) report(ctx context.Context, err error) {
 
 // Close ends every session and frees the socket; it is idempotent.
 func (l *Listener) Close() error {
+	l.closeOnce.Do(func() { l.closeErr = l.close() })
+	return l.closeErr
+}
+
+func (l *Listener) close() error {
 	for _, s := range l.all() {
 		s.close(connwire.CodeClosed, "gateway stops")
 	}
