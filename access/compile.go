@@ -132,114 +132,66 @@ func (c *compiler) addPolicy(p *Policy, app int32) {
 			compiled.login[u] = struct{}{}
 		}
 	}
-	for k := range compiled.include.keys {
-		c.s.byKey[k] = append(c.s.byKey[k], ordinal)
+	for _, r := range p.Include {
+		switch {
+		case r.Validate() != nil || r.sel == selGroup:
+		case r.sel == selIP:
+			prefix, _ := parseIP(r.fields[0]) // valid: Validate read it
+			c.s.byNet.add(prefix, ordinal)
+		default:
+			list := c.s.byKey.at(r)
+			*list = appendOrdinal(*list, ordinal)
+		}
 	}
-	c.s.indexed |= compiled.include.wanted
 	c.s.policies = append(c.s.policies, compiled)
 }
 
-// keyed reports whether byKey finds p whenever its include list matches.
-func (p *policy) keyed() bool {
-	return len(p.include.nets) == 0 && len(p.include.groups) == 0
+// appendOrdinal appends n unless it is the last already.
+func appendOrdinal(list []int32, n int32) []int32 {
+	if len(list) > 0 && list[len(list)-1] == n {
+		return list
+	}
+	return append(list, n)
 }
 
-// compileCovers finds the applications of every target at every port.
+// compileCovers finds the applications of every target at every port. Targets
+// that no criterion can tell apart are matched once.
 func (c *compiler) compileCovers() {
-	byHost, others := c.criteria()
+	m := c.newMatcher()
 	c.s.ports = make([]*portSet, c.s.index.Len())
 	covers := make(map[string]*cover)
 	sets := make(map[string]*portSet)
-	var found []int32
 	for i := range c.s.ports {
 		t := c.s.index.Get(i)
-		found = c.match(found[:0], t, byHost[targets.FoldHostname(t.Hostname)], others)
-		if len(found) == 0 {
-			continue
-		}
-		id := ordinals(found)
-		if sets[id] == nil {
-			sets[id] = c.newPortSet(found, covers)
-		}
-		c.s.ports[i] = sets[id]
-	}
-}
-
-// criterion is one of the criteria of an application.
-type criterion struct {
-	*targets.Criteria
-	app int32
-}
-
-// criteria returns every criterion: by hostname, and those that ask for none.
-func (c *compiler) criteria() (byHost map[string][]criterion, others []criterion) {
-	byHost = make(map[string][]criterion)
-	for ordinal, a := range c.apps {
-		for i := range a.Criteria {
-			cr := criterion{&a.Criteria[i], int32(ordinal)}
-			hosts, asks := cr.Attributes["hostname"]
-			if !asks {
-				others = append(others, cr)
+		looks := m.looks(t)
+		set, known := sets[looks]
+		if !known {
+			if pairs := m.match(t); len(pairs) > 0 {
+				set = c.newPortSet(pairs, covers)
 			}
-			seen := make(map[string]bool, len(hosts))
-			for _, h := range hosts {
-				if h = targets.FoldHostname(h); !seen[h] {
-					seen[h] = true
-					byHost[h] = append(byHost[h], cr)
-				}
-			}
+			sets[looks] = set
 		}
+		c.s.ports[i] = set
 	}
-	return byHost, others
 }
 
-// match appends (port, application) pairs for the criteria that select t, sorted
-// and unique.
-func (c *compiler) match(found []int32, t *targets.Target, lists ...[]criterion) []int32 {
-	type pair struct{ port, app int32 }
-	var pairs []pair
-	for _, list := range lists {
-		for _, cr := range list {
-			if cr.Matches(t) {
-				pairs = append(pairs, pair{int32(cr.Port), cr.app})
-			}
-		}
-	}
-	slices.SortFunc(pairs, func(a, b pair) int { return cmp.Or(cmp.Compare(a.port, b.port), cmp.Compare(a.app, b.app)) })
-	for _, p := range slices.Compact(pairs) {
-		found = append(found, p.port, p.app)
-	}
-	return found
-}
-
-// newPortSet turns sorted (port, application) pairs into ports with covers.
-func (c *compiler) newPortSet(pairs []int32, covers map[string]*cover) *portSet {
+// newPortSet turns sorted pairs into ports with covers.
+func (c *compiler) newPortSet(pairs []pair, covers map[string]*cover) *portSet {
 	set := &portSet{}
 	for i := 0; i < len(pairs); {
-		port := pairs[i]
+		port, protocol := pairs[i].port, pairs[i].protocol
 		var apps []int32
-		for ; i < len(pairs) && pairs[i] == port; i += 2 {
-			apps = append(apps, pairs[i+1])
+		for ; i < len(pairs) && pairs[i].port == port; i++ {
+			apps = append(apps, pairs[i].app)
 		}
-		protocol := c.protocol(apps[0], uint16(port))
 		id := string(protocol) + "\x00" + ordinals(apps)
 		if covers[id] == nil {
 			covers[id] = c.newCover(protocol, apps)
 		}
-		set.ports = append(set.ports, uint16(port))
+		set.ports = append(set.ports, port)
 		set.covers = append(set.covers, covers[id])
 	}
 	return set
-}
-
-// protocol returns what an application's port carries; all agree on it.
-func (c *compiler) protocol(app int32, port uint16) targets.Protocol {
-	for i := range c.apps[app].Criteria {
-		if cr := &c.apps[app].Criteria[i]; cr.Port == port {
-			return cr.Protocol
-		}
-	}
-	return "" // not reached: the pair came from one of the criteria
 }
 
 func (c *compiler) newCover(protocol targets.Protocol, apps []int32) *cover {
@@ -249,8 +201,8 @@ func (c *compiler) newCover(protocol targets.Protocol, apps []int32) *cover {
 		v.member[a>>6] |= 1 << (a & 63)
 		for p := c.first[a]; p < c.end[a]; p++ {
 			v.policies = append(v.policies, p)
-			if !c.s.policies[p].keyed() {
-				v.unkeyed = append(v.unkeyed, p)
+			if len(c.s.policies[p].include.groups) > 0 {
+				v.grouped = append(v.grouped, p)
 			}
 		}
 	}

@@ -122,23 +122,17 @@ func (s *Snapshot) decide(c *cover, sub *subject, login string) outcome {
 		s.decideEach(c, c.policies, sub, login, &best)
 		return best
 	}
-	s.decideEach(c, c.unkeyed, sub, login, &best)
-	sub.each(s.indexed, func(sel selector, a, b string) bool {
-		if list, ok := lookup(s.byKey, sel, a, b, ""); ok && !s.decideKeyed(c, list, sub, login, &best) {
-			return false
-		}
-		if sub.id.IdP == "" || !perIdP.has(sel) {
-			return true
-		}
-		list, ok := lookup(s.byKey, sel, a, b, sub.id.IdP)
-		return !ok || s.decideKeyed(c, list, sub, login, &best)
-	})
+	s.decideEach(c, c.grouped, sub, login, &best)
+	settled := !s.byKey.each(sub, func(list *[]int32) bool { return s.decideFound(c, *list, sub, login, &best) })
+	if !settled {
+		s.byNet.each(sub.source, func(list []int32) bool { return s.decideFound(c, list, sub, login, &best) })
+	}
 	return best
 }
 
-// decideKeyed evaluates those of list that are c's. When list is longer than c's
+// decideFound evaluates those of list that are c's. When list is longer than c's
 // own it evaluates c's instead, which settles everything; it then returns false.
-func (s *Snapshot) decideKeyed(c *cover, list []int32, sub *subject, login string, best *outcome) bool {
+func (s *Snapshot) decideFound(c *cover, list []int32, sub *subject, login string, best *outcome) bool {
 	if len(list) > len(c.policies) {
 		s.decideEach(c, c.policies, sub, login, best)
 		return false

@@ -49,6 +49,9 @@ func device() *access.Device {
 	return &access.Device{ID: "d1", SourceIP: netip.MustParseAddr("192.0.2.7"), Country: "PT"}
 }
 
+// seedDestination is the address of the target in the seed's example.
+var seedDestination = netip.MustParseAddrPort("187.26.29.249:22")
+
 func demo() access.Input {
 	return access.Input{
 		Revision: 7,
@@ -66,7 +69,7 @@ func demo() access.Input {
 
 func TestEvaluate_TheSeedsExample(t *testing.T) {
 	s := compile(t, demo())
-	at := netip.MustParseAddrPort("187.26.29.249:22")
+	at := seedDestination
 	tests := []struct {
 		name   string
 		query  access.Query

@@ -61,18 +61,29 @@ func Entries(s *Snapshot, id *Identity, d *Device) []targets.Entry {
 	}
 	sub := newSubject(id, d)
 	answers := make(map[*cover]answer)
-	var entries []targets.Entry
-	for i, set := range s.ports {
+	n := 0
+	for _, set := range s.ports {
 		if set == nil {
 			continue
 		}
-		for j, c := range set.covers {
+		for _, c := range set.covers {
 			a, known := answers[c]
 			if !known {
 				a = s.answer(c, &sub)
 				answers[c] = a
 			}
 			if a.allow {
+				n++
+			}
+		}
+	}
+	entries := make([]targets.Entry, 0, n)
+	for i, set := range s.ports {
+		if set == nil {
+			continue
+		}
+		for j, c := range set.covers {
+			if a := answers[c]; a.allow {
 				entries = append(entries, targets.Entry{Target: *s.index.Get(i), Protocol: c.protocol, Port: set.ports[j], Usernames: a.usernames})
 			}
 		}

@@ -29,7 +29,7 @@ func (d Decision) Message() string {
 	case Excluded:
 		return fmt.Sprintf("Policy %s includes you, but something excludes you from it. Ask your administrator.", d.policy())
 	case LoginNotPermitted:
-		return fmt.Sprintf("You may reach %s, but not as this UNIX user. Your target list shows which ones you may use.", d.target())
+		return fmt.Sprintf("Policy %s includes you, but you may not log in to %s as this UNIX user. Your target list shows the UNIX users that you may use, if any.", d.policy(), d.target())
 	}
 	return "Access is denied."
 }

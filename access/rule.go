@@ -30,24 +30,25 @@ type Rule struct {
 // selector says what a rule looks at.
 type selector uint8
 
+// The selectors, those first that take the least work: rule sets try them in this order.
 const (
 	selNone selector = iota // not evaluated
+	selEveryone
 	selEmail
 	selEmailDomain
-	selEveryone
-	selIP
-	selGeo
-	selSAML
-	selOIDC
-	selAuthMethod
-	selLoginMethod
-	selDevicePosture
-	selAzureAD
-	selGitHub
-	selGSuite
-	selOkta
 	selServiceToken
 	selAnyServiceToken
+	selLoginMethod
+	selGeo
+	selIP
+	selAuthMethod
+	selDevicePosture
+	selAzureAD
+	selOkta
+	selGSuite
+	selGitHub
+	selSAML
+	selOIDC
 	selGroup
 	selCount
 )

@@ -6,14 +6,14 @@ import (
 	"sort"
 )
 
-// ruleSet is a list of rules compiled for "does any of them match": one map
-// access for each thing that the subject is, however many rules there are.
+// ruleSet is a list of rules compiled for "does any of them match".
 type ruleSet struct {
-	wanted selectors
-	keys   map[key]struct{}
-	nets   prefixSet
-	groups []*ruleGroup
-	broken bool // holds a rule that cannot be evaluated
+	everyone bool
+	geo      bool // holds a geo rule
+	broken   bool // holds a rule that cannot be evaluated
+	keys     keyMaps[struct{}]
+	nets     prefixSet
+	groups   []*ruleGroup
 }
 
 // ruleGroup is a compiled RuleGroup, or the compiled condition of a Policy.
@@ -42,14 +42,13 @@ func newRuleSet(rules []Rule, groups map[string]*ruleGroup) ruleSet {
 				s.broken = true
 			}
 		default:
-			if s.keys == nil {
-				s.keys = make(map[key]struct{})
-			}
-			s.keys[newKey(r)] = struct{}{}
-			s.wanted |= 1 << r.sel
+			s.keys.at(r)
+			s.everyone = s.everyone || r.sel == selEveryone
+			s.geo = s.geo || r.sel == selGeo
 		}
 	}
 	s.nets = s.nets.normalize()
+	s.keys.seal()
 	return s
 }
 
@@ -64,11 +63,11 @@ func newRuleGroup(include, require, exclude []Rule, groups map[string]*ruleGroup
 
 // any is the OR of the rules.
 func (r *ruleSet) any(s *subject) truth {
-	if r.wanted != 0 && r.anyKey(s) {
+	if r.everyone || !r.keys.each(s, func(*struct{}) bool { return false }) {
 		return yes
 	}
 	answer := no
-	if r.broken || r.wanted.has(selGeo) && s.dev.Country == "" {
+	if r.broken || r.geo && s.dev.Country == "" {
 		answer = unknown
 	}
 	if len(r.nets) > 0 {
@@ -86,23 +85,6 @@ func (r *ruleSet) any(s *subject) truth {
 		}
 	}
 	return answer
-}
-
-// anyKey reports whether one of the rules that hold by equality does.
-func (r *ruleSet) anyKey(s *subject) bool {
-	if r.wanted.has(selEveryone) {
-		return true
-	}
-	return !s.each(r.wanted, func(sel selector, a, b string) bool {
-		if _, ok := lookup(r.keys, sel, a, b, ""); ok {
-			return false
-		}
-		if s.id.IdP != "" && perIdP.has(sel) {
-			_, ok := lookup(r.keys, sel, a, b, s.id.IdP)
-			return !ok
-		}
-		return true
-	})
 }
 
 // all is the AND of one-rule sets; of none it is yes.

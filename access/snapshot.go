@@ -20,10 +20,11 @@ type Snapshot struct {
 	index *targets.Index
 	ports []*portSet
 	// policies holds every policy in the order of evaluation; their ordinals
-	// index it. byKey finds those that have a given key in their include list.
+	// index it. byKey and byNet find those whose include list has a rule that
+	// holds, but for rules that refer to rule groups.
 	policies []policy
-	byKey    map[key][]int32
-	indexed  selectors // the selectors that occur in byKey
+	byKey    keyMaps[[]int32]
+	byNet    netMap
 }
 
 // policy is a compiled Policy.
@@ -49,9 +50,8 @@ type cover struct {
 	apps     []*Application // in the order of evaluation
 	member   []uint64       // the same as a bit set of ordinals
 	policies []int32        // of all of them, in the order of evaluation
-	// unkeyed are those of policies that byKey may not find, because their
-	// include list looks at more than keys.
-	unkeyed []int32
+	// grouped are those of policies whose include list refers to rule groups.
+	grouped []int32
 }
 
 // Compile validates and indexes in; it copies what it keeps. It is
@@ -65,7 +65,7 @@ type cover struct {
 // another version may be, is left out as a whole, which grants nothing, and is
 // reported by Problems: one bad object does not stop the policy of all others.
 func Compile(in Input) (*Snapshot, error) {
-	c := compiler{s: &Snapshot{revision: in.Revision, networks: make(map[vnet.ID]vnet.Network, len(in.Networks)), byKey: make(map[key][]int32)}}
+	c := compiler{s: &Snapshot{revision: in.Revision, networks: make(map[vnet.ID]vnet.Network, len(in.Networks))}}
 	for _, n := range in.Networks {
 		c.s.networks[n.ID] = n
 	}
@@ -78,6 +78,7 @@ func Compile(in Input) (*Snapshot, error) {
 	if err := c.compileApplications(in.Applications); err != nil {
 		return nil, fmt.Errorf("compile applications: %w", err)
 	}
+	c.s.byKey.seal()
 	c.compileCovers()
 	return c.s, nil
 }

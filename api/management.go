@@ -264,3 +264,11 @@ type TokenStatus struct {
 	Status string    `json:"status"`
 	Since  time.Time `json:"not_before"`
 }
+
+// TunnelConnection is a connector of a tunnel that is in contact.
+type TunnelConnection struct {
+	ID            string `json:"id"`
+	ClientVersion string `json:"version"`
+	OriginIP      string `json:"origin_ip"`
+	OpenedAt      string `json:"run_at"`
+}

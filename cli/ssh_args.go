@@ -32,11 +32,8 @@ func (l *sshLine) argv(proxy, alias string) []string {
 	// A ControlPath of the user's configuration is made of name and port. The same name may be another
 	// machine after a change of the virtual network, and a shared connection would lead to the old one.
 	argv = append(argv, "-o", "ControlPath=none", "--", l.destination)
-	if len(l.command) > 0 {
-		argv = append(argv, "--")
-		argv = append(argv, l.command...)
-	}
-	return argv
+	// The "--" before the destination ended ssh's options for good: a second one would be the command's first word.
+	return append(argv, l.command...)
 }
 
 // parseSSH reads ssh's command line as ssh does: options, the destination, more options, the command.

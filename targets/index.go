@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"weft/internal/kind"
@@ -10,22 +11,28 @@ import (
 // Index finds targets by address and by ID. It is immutable and safe for
 // concurrent use; the zero value and nil hold no target.
 type Index struct {
-	list   []Target
-	byAddr map[Address]int32
-	byID   map[ID]int32
+	list []Target
+	nets map[vnet.ID]*addrMap
+	byID map[ID]int32
+}
+
+// addrMap finds targets within one VNET. Its keys are small on purpose: in a
+// large account a lookup costs what it takes to bring the map's memory near.
+type addrMap struct {
+	v4 map[uint32]int32
+	v6 map[[16]byte]int32
 }
 
 // NewIndex builds an immutable index from a copy of ts, whose order it keeps. It
 // fails with kind.Conflict, naming the other target, when an (address, VNET)
-// pair or an ID belongs to two. It does not validate: an address that
-// Target.Validate refuses is simply never looked up.
+// pair or an ID belongs to two. It does not validate: a target is never found at
+// an address that is IPv4-mapped or has a zone.
 func NewIndex(ts []Target) (*Index, error) {
 	x := &Index{
-		list:   make([]Target, len(ts)),
-		byAddr: make(map[Address]int32, len(ts)),
-		byID:   make(map[ID]int32, len(ts)),
+		list: make([]Target, len(ts)),
+		nets: make(map[vnet.ID]*addrMap),
+		byID: make(map[ID]int32, len(ts)),
 	}
-	names := make(map[vnet.ID]vnet.ID) // one copy of each VNET's ID, so that keys share it
 	for i := range ts {
 		t := ts[i].Clone()
 		x.list[i] = t
@@ -35,13 +42,10 @@ func NewIndex(ts []Target) (*Index, error) {
 		x.byID[t.ID] = int32(i)
 		addrs, n := t.addresses()
 		for _, a := range addrs[:n] {
-			if other, taken := x.byAddr[a]; taken {
+			if other, taken := x.Position(a.VNET, a.Addr); taken {
 				return nil, addressTaken(a, &x.list[other])
 			}
-			if _, known := names[a.VNET]; !known {
-				names[a.VNET] = a.VNET
-			}
-			x.byAddr[Address{Addr: a.Addr, VNET: names[a.VNET]}] = int32(i)
+			x.put(a, int32(i))
 		}
 	}
 	return x, nil
@@ -86,8 +90,39 @@ func (x *Index) Position(v vnet.ID, a netip.Addr) (int, bool) {
 	if x == nil {
 		return 0, false
 	}
-	i, ok := x.byAddr[Address{Addr: a, VNET: v}]
+	m := x.nets[v]
+	if m == nil {
+		return 0, false
+	}
+	var i int32
+	var ok bool
+	switch {
+	case a.Is4():
+		i, ok = m.v4[key4(a)]
+	case a.Is6() && !a.Is4In6() && a.Zone() == "":
+		i, ok = m.v6[a.As16()]
+	}
 	return int(i), ok
+}
+
+// put enters an address, if it is one that Position finds.
+func (x *Index) put(a Address, i int32) {
+	m := x.nets[a.VNET]
+	if m == nil {
+		m = &addrMap{v4: make(map[uint32]int32), v6: make(map[[16]byte]int32)}
+		x.nets[a.VNET] = m
+	}
+	switch {
+	case a.Addr.Is4():
+		m.v4[key4(a.Addr)] = i
+	case a.Addr.Is6() && !a.Addr.Is4In6() && a.Addr.Zone() == "":
+		m.v6[a.Addr.As16()] = i
+	}
+}
+
+func key4(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
 }
 
 // ByID returns the target with an ID; it points into the index and must not be changed.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -27,7 +28,8 @@ type flowConn struct {
 	writeMu sync.Mutex // one writer at a time, so that a write stays whole
 
 	closeOnce sync.Once
-	onClose   func()
+	onClose   func() // leaves the flow table
+	onEnd     func() // set before the flow is in use; nil: nothing
 }
 
 func (c *flowConn) init(network string, ep tcpip.Endpoint, wq *waiter.Queue, local, remote netip.AddrPort) {
@@ -49,6 +51,9 @@ func (c *flowConn) end(abort bool) bool {
 		c.wr.close(c.wq)
 		if c.onClose != nil {
 			c.onClose()
+		}
+		if c.onEnd != nil {
+			c.onEnd()
 		}
 	})
 	return did
@@ -203,22 +208,51 @@ func (c *TCPConn) CloseWrite() error {
 
 // UDPConn is one UDP flow; it keeps datagram boundaries. It implements
 // net.Conn and is safe for concurrent use.
-type UDPConn struct{ flowConn }
+type UDPConn struct {
+	flowConn
+	failure atomic.Pointer[error] // what ICMP said
+}
 
 var _ Conn = (*UDPConn)(nil)
 
-// Read returns one datagram; what does not fit in b is lost. An ICMP error
-// that the flow met is returned by the next Write.
+// fail makes the next Read or Write, also one that waits, return err.
+func (c *UDPConn) fail(err error) {
+	c.failure.Store(&err)
+	c.rd.notify()
+	c.wr.notify()
+}
+
+// failed returns and clears what ICMP said.
+func (c *UDPConn) failed() error {
+	if c.failure.Load() == nil {
+		return nil
+	}
+	if p := c.failure.Swap(nil); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Read returns one datagram; what does not fit in b is lost. A refusal that
+// came by ICMP is returned by one Read or Write, as ErrRefused, ErrProhibited
+// or ErrUnreachable; it ends a Read that waits.
 func (c *UDPConn) Read(b []byte) (int, error) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
 	n := 0
+	var refused error
 	err := c.rd.do(c.wq, func() tcpip.Error {
+		if refused = c.failed(); refused != nil {
+			return nil
+		}
 		w := tcpip.SliceWriter(b)
 		res, terr := c.ep.Read(&w, tcpip.ReadOptions{})
 		n = res.Count
 		return terr
 	})
+	if refused != nil {
+		err = refused
+	}
 	return n, c.opError("read", err)
 }
 
@@ -226,6 +260,9 @@ func (c *UDPConn) Read(b []byte) (int, error) {
 func (c *UDPConn) Write(b []byte) (int, error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
+	if err := c.failed(); err != nil {
+		return 0, c.opError("write", err)
+	}
 	var r bytes.Reader
 	n := 0
 	err := c.wr.do(c.wq, func() tcpip.Error {

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,7 +9,6 @@ import (
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
@@ -47,6 +45,9 @@ func (t *Tunnel) DialUDP(ctx context.Context, local netip.Addr, remote netip.Add
 	c := new(UDPConn)
 	bound := boundAddress(ep)
 	c.init("udp", ep, wq, bound, remote)
+	watch := icmpKey{protoUDP, Flow{Source: bound, Destination: remote}}
+	t.icmpErrors.watch(watch, c.fail)
+	c.onEnd = func() { t.icmpErrors.forget(watch) }
 	if !t.flows.add(&c.flowConn, Flow{Source: bound, Destination: remote}, sourceKey{}) {
 		return nil, ErrClosed
 	}
@@ -78,7 +79,7 @@ func (t *Tunnel) dialEndpoint(ctx context.Context, network string, local netip.A
 	wq := new(waiter.Queue)
 	ep, terr := t.stack.NewEndpoint(proto, protocolOf(local), wq)
 	if terr == nil {
-		if terr = ep.Bind(fullAddress(nicV4, netip.AddrPortFrom(local, 0))); terr != nil {
+		if terr = t.addrs.bind(ep, local); terr != nil {
 			ep.Close()
 		}
 	}
@@ -105,7 +106,14 @@ func (t *Tunnel) connectTCP(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Q
 	defer wq.EventUnregister(&entry)
 
 	bound := boundAddress(ep)
-	watch := t.icmpErrors.watch(Flow{Source: bound, Destination: remote})
+	refused := make(chan error, 1)
+	watch := icmpKey{protoTCP, Flow{Source: bound, Destination: remote}}
+	t.icmpErrors.watch(watch, func(err error) {
+		select {
+		case refused <- err:
+		default:
+		}
+	})
 	defer t.icmpErrors.forget(watch)
 
 	terr := ep.Connect(fullAddress(nicV4, remote))
@@ -113,6 +121,8 @@ func (t *Tunnel) connectTCP(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Q
 		select {
 		case <-done:
 			terr = ep.LastError()
+		case err := <-refused:
+			return fail(err)
 		case <-ctx.Done():
 			return fail(ctx.Err())
 		case <-t.ctx.Done():
@@ -120,10 +130,12 @@ func (t *Tunnel) connectTCP(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Q
 		}
 	}
 	if terr != nil {
-		if watch.prohibited.Load() {
-			return fail(ErrProhibited)
+		select {
+		case err := <-refused: // says more than the netstack does
+			return fail(err)
+		default:
+			return fail(dialError(terr))
 		}
-		return fail(dialError(terr))
 	}
 	c := new(TCPConn)
 	c.init("tcp", ep, wq, bound, remote)
@@ -145,6 +157,31 @@ func boundAddress(ep tcpip.Endpoint) netip.AddrPort {
 type addressSet struct {
 	mu  sync.RWMutex
 	set map[netip.Addr]struct{}
+
+	port atomic.Uint32 // counts dials
+}
+
+// Local ports of dials.
+const (
+	firstPort = 16000
+	numPorts  = 65536 - firstPort
+)
+
+// bind binds ep to local and the port that was used longest ago. Ports chosen
+// at random come back at once now and then, while the gateway has not yet
+// forgotten the flow that had the port before, and resets the new one.
+func (s *addressSet) bind(ep tcpip.Endpoint, local netip.Addr) tcpip.Error {
+	var err tcpip.Error
+	for range numPorts {
+		port := uint16(firstPort + s.port.Add(1)%numPorts)
+		if err = ep.Bind(fullAddress(nicV4, netip.AddrPortFrom(local, port))); err == nil {
+			return nil
+		}
+		if _, ok := err.(*tcpip.ErrPortInUse); !ok {
+			return err
+		}
+	}
+	return err
 }
 
 // check is what makes an unbound dial impossible.
@@ -205,85 +242,4 @@ func (t *Tunnel) RemoveAddress(a netip.Addr) error {
 		return fmt.Errorf("remove address %s: %s", a, err)
 	}
 	return nil
-}
-
-// icmpWatch notes what ICMP said about a dial: the netstack reports an
-// administrative prohibition as an unreachable host.
-type icmpWatch struct {
-	flow       Flow
-	prohibited atomic.Bool
-}
-
-// icmpErrors knows the dials that wait for an answer. Safe for concurrent use.
-type icmpErrors struct {
-	mu    sync.Mutex
-	dials map[Flow]*icmpWatch
-}
-
-func (e *icmpErrors) watch(f Flow) *icmpWatch {
-	w := &icmpWatch{flow: f}
-	e.mu.Lock()
-	e.dials[f] = w
-	e.mu.Unlock()
-	return w
-}
-
-func (e *icmpErrors) forget(w *icmpWatch) {
-	e.mu.Lock()
-	if e.dials[w.flow] == w {
-		delete(e.dials, w.flow)
-	}
-	e.mu.Unlock()
-}
-
-// inspect sees every inbound packet of a client before the netstack does.
-func (e *icmpErrors) inspect(b []byte) {
-	f, ok := prohibitedFlow(b)
-	if !ok {
-		return
-	}
-	e.mu.Lock()
-	w := e.dials[f]
-	e.mu.Unlock()
-	if w != nil {
-		w.prohibited.Store(true)
-	}
-}
-
-// prohibitedFlow reads the TCP flow that an ICMP "administratively
-// prohibited" message is about.
-func prohibitedFlow(b []byte) (Flow, bool) {
-	info, ok := parseIP(b)
-	if !ok || info.fragment || len(b) < info.headerLen+icmpHeaderLen {
-		return Flow{}, false
-	}
-	m := b[info.headerLen:]
-	switch {
-	case info.proto == protoICMPv4 && info.version == 4 &&
-		m[0] == byte(header.ICMPv4DstUnreachable) && m[1] == icmp4Prohibited:
-	case info.proto == protoICMPv6 && info.version == 6 &&
-		m[0] == byte(header.ICMPv6DstUnreachable) && m[1] == icmp6Prohibited:
-	default:
-		return Flow{}, false
-	}
-	return flowOfPacket(m[icmpHeaderLen:])
-}
-
-// flowOfPacket reads addresses and ports of a TCP packet, of which 8 bytes of
-// TCP suffice.
-func flowOfPacket(b []byte) (Flow, bool) {
-	info, ok := parseIP(b)
-	if !ok || info.fragment || info.proto != protoTCP || len(b) < info.headerLen+4 {
-		return Flow{}, false
-	}
-	src, dst := b[12:16], b[16:20]
-	if info.version == 6 {
-		src, dst = b[8:24], b[24:40]
-	}
-	from, _ := netip.AddrFromSlice(src)
-	to, _ := netip.AddrFromSlice(dst)
-	return Flow{
-		Source:      netip.AddrPortFrom(from, binary.BigEndian.Uint16(b[info.headerLen:])),
-		Destination: netip.AddrPortFrom(to, binary.BigEndian.Uint16(b[info.headerLen+2:])),
-	}, true
 }

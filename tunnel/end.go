@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -20,8 +21,10 @@ const (
 	defaultMTU = 1280 // survives PPPoE, nested tunnels and IPv6's minimum
 	minMTU     = 1280 // of IPv6, RFC 8200 section 5
 	maxMTU     = 65535 - 80
-	// closeGrace is how long Close lets resets leave, so that peers learn at once.
-	closeGrace = 50 * time.Millisecond
+	// closeGrace is how long Close lets resets leave at most, closeQuiet the
+	// milliseconds without a packet after which they have left.
+	closeGrace = 200 * time.Millisecond
+	closeQuiet = 10
 )
 
 // Tunnel is one end. It is safe for concurrent use.
@@ -74,9 +77,13 @@ func NewWithBind(cfg Config, bind conn.Bind) (*Tunnel, error) {
 		bind:       &portBind{Bind: bind},
 		peers:      newPeerTable(),
 		addrs:      addressSet{set: make(map[netip.Addr]struct{})},
-		icmpErrors: icmpErrors{dials: make(map[Flow]*icmpWatch)},
+		icmpErrors: icmpErrors{flows: make(map[icmpKey]func(error))},
 		icmpLimit:  rate.NewLimiter(icmpPerSecond, icmpBurst),
 	}
+	if !t.gateway {
+		t.limits = t.limits.forClient()
+	}
+	t.addrs.port.Store(rand.Uint32())
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.flows = newFlowTable(t.limits, &t.drops)
 	t.queue = newFairQueue(t.limits.MaxQueueBytes, &t.drops)
@@ -163,8 +170,10 @@ func (t *Tunnel) Close() error {
 func (t *Tunnel) close() {
 	t.flows.close()
 	t.cancel()
-	t.flows.abort(func(Flow) bool { return true })
-	t.drain()
+	t.queue.discard() // what waits would only delay the resets
+	if t.flows.abort(func(Flow) bool { return true }) > 0 {
+		t.drain()
+	}
 	if t.wg != nil {
 		t.wg.Close() // closes the device and the queue first
 	}
@@ -179,12 +188,15 @@ func (t *Tunnel) close() {
 	}
 }
 
-// drain gives the resets of close a moment to leave.
+// drain gives the resets of close a moment to leave, and to answer what is
+// still on its way here, so that the other end fails at once and not by its
+// timers.
 func (t *Tunnel) drain() {
-	if t.wg == nil {
-		return
-	}
-	for end := time.Now().Add(closeGrace); !t.queue.empty() && time.Now().Before(end); {
+	end := time.Now().Add(closeGrace)
+	for quiet := 0; quiet < closeQuiet && time.Now().Before(end); quiet++ {
+		if !t.queue.empty() {
+			quiet = 0
+		}
 		time.Sleep(time.Millisecond)
 	}
 }

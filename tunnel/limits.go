@@ -27,6 +27,12 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// forClient lifts the share of a source: a client end opens its flows itself.
+func (l Limits) forClient() Limits {
+	l.MaxFlowsPerSource = l.MaxFlows
+	return l
+}
+
 func orDefault(v, def int) int {
 	if v <= 0 {
 		return def

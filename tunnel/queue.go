@@ -161,6 +161,19 @@ func (q *fairQueue) popLocked() queued {
 func (q *fairQueue) close() {
 	q.mu.Lock()
 	q.closed = true
+	q.discardLocked()
+	q.mu.Unlock()
+	q.ready.Broadcast()
+}
+
+// discard drops what waits.
+func (q *fairQueue) discard() {
+	q.mu.Lock()
+	q.discardLocked()
+	q.mu.Unlock()
+}
+
+func (q *fairQueue) discardLocked() {
 	for i := range q.flows {
 		f := &q.flows[i]
 		for f.count > 0 {
@@ -169,8 +182,6 @@ func (q *fairQueue) close() {
 		f.bytes = 0
 	}
 	q.bytes = 0
-	q.mu.Unlock()
-	q.ready.Broadcast()
 }
 
 // empty reports whether nothing waits.

@@ -18,15 +18,6 @@ const (
 	hopLimit      = 64
 )
 
-// ICMP codes of "destination unreachable": RFC 1812 section 5.2.7.1 and
-// RFC 4443 section 3.1.
-const (
-	icmp4Host       = 1
-	icmp4Prohibited = 13
-	icmp6Prohibited = 1
-	icmp6Host       = 3
-)
-
 // sendUnreachable tells the client by ICMP that the flow's packet was refused.
 // head is the beginning of its transport segment, length the whole segment's.
 func (t *Tunnel) sendUnreachable(f Flow, proto uint8, length int, head [8]byte, how Rejection) {

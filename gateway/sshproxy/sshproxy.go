@@ -1,23 +1,36 @@
 // Package sshproxy terminates SSH at the gateway: it speaks to the user's unchanged client on one side and
 // to the target's unchanged sshd on the other, so that the UNIX user is checked against the decision and the upstream
 // login is made with a certificate that lives for minutes.
+//
+// A session goes through four stages. The client's key exchange comes first and touches nothing else. Its first
+// authentication request names the UNIX user; the decision is asked for and put on record, and a refusal ends here, with
+// a banner (RFC 4252 section 5.4) and without one byte to the target. Only then is the target spoken to: key exchange,
+// host key check, a fresh key and its certificate, login. When that has succeeded the client is told that it is
+// authenticated, whatever method it asked with, because its identity is that of the tunnel and not of a key. Then
+// session channels are relayed one to one until either side or the context ends it.
+//
+// Everything that is not a session channel, and every request that is not on the list in request.go, is refused with a
+// reason. The package decides nothing about who may log in; it asks Session.Authorize.
 package sshproxy
 
 import (
 	"context"
+	"errors"
 	"net"
+	"slices"
 
 	"golang.org/x/crypto/ssh"
 
 	"weft/access"
 )
 
-// Session is one client connection to one target; the gateway fills it in.
+// Session is one client connection to one target; the gateway fills it in. All functions but OnEvent are required.
 type Session struct {
 	ID     string
 	Email  string
 	Target string // what to call the target in messages: hostname (address, VNET name)
-	// Authorize decides for a UNIX user; it must be access.Evaluate with Login set.
+	// Authorize decides for a UNIX user; it must be access.Evaluate with Login set. It gets the name exactly as the
+	// client sent it, but never an empty one or one longer than Limits.UsernameBytes: those are refused beforehand.
 	Authorize func(login string) access.Decision
 	// Certify has control sign pub for login; the certificate has that one principal.
 	Certify func(ctx context.Context, pub ssh.PublicKey, login string) (*ssh.Certificate, error)
@@ -26,20 +39,39 @@ type Session struct {
 	// OnLogin is called before the upstream login of an allowed user and at every refusal, so that it is on record first.
 	// An error refuses the login (fail closed).
 	OnLogin func(login string, d access.Decision) error
-	// OnEvent reports what happens inside (exec, subsystem, refused forwarding, exit status).
+	// OnEvent reports what happens inside (exec, subsystem, refused forwarding, exit status). It is called from several
+	// goroutines at once and holds up the channel that it speaks of, so it must be quick. Nil: nobody asks.
 	OnEvent func(Event)
 }
+
+func (s *Session) validate() error {
+	if s.Authorize == nil || s.Certify == nil || s.CheckHostKey == nil || s.OnLogin == nil {
+		return errors.New("ssh session: Authorize, Certify, CheckHostKey and OnLogin are required")
+	}
+	return nil
+}
+
+// The types of an Event.
+const (
+	EventShell     = "shell"
+	EventExec      = "exec"      // Detail: command
+	EventSubsystem = "subsystem" // Detail: subsystem
+	EventRefused   = "refused"   // Detail: request, reason, and for a forwarding its destination
+	EventExit      = "exit"      // Detail: status, or signal
+)
 
 // Event is something that happened in a session.
 type Event struct {
 	Type   string            // "shell", "exec", "subsystem", "refused", "exit"
-	Detail map[string]string // command, subsystem, request, status, signal
+	Detail map[string]string // command, subsystem, request, status, signal; "channel" numbers the channel from 1
 }
 
 // Config of a Proxy.
 type Config struct {
 	// HostKeys are presented to clients.
 	HostKeys []ssh.Signer
+	// Limits bound what one connection can ask for; a zero field means its documented default.
+	Limits Limits
 }
 
 // Result says how a session ended.
@@ -48,13 +80,37 @@ type Result struct {
 	Err   error
 	// Refused is set when the login was refused by policy.
 	Refused *access.Decision
+	// BytesUp and BytesDown count channel data to and from the target.
+	BytesUp, BytesDown uint64
+	// ExitStatus is that of the command or shell that ended last; nil when none reported one.
+	ExitStatus *uint32
+}
+
+// Proxy serves SSH sessions. It is safe for concurrent use and holds nothing of a session once Serve has returned.
+type Proxy struct {
+	hostKeys []ssh.Signer
+	limits   Limits
+	stats    counters
+}
+
+// New validates cfg.
+func New(cfg Config) (*Proxy, error) {
+	if len(cfg.HostKeys) == 0 {
+		return nil, errors.New("ssh proxy: no host key")
+	}
+	if slices.Contains(cfg.HostKeys, nil) {
+		return nil, errors.New("ssh proxy: nil host key")
+	}
+	return &Proxy{hostKeys: slices.Clone(cfg.HostKeys), limits: cfg.Limits.withDefaults()}, nil
 }
 
 // Serve runs one session on both connections and returns when it is over; it closes both. ctx ends it; the
-// cause of ctx (context.Cause) is shown to the user.
-//
-//	func New(cfg Config) (*Proxy, error)
-//	func (p *Proxy) Serve(ctx context.Context, client, upstream net.Conn, s Session) Result
-type server interface {
-	Serve(ctx context.Context, client, upstream net.Conn, s Session) Result
+// cause of ctx (context.Cause) is shown to the user. Nothing is written to upstream before the login is authorized.
+// All goroutines of the session have ended when it returns.
+func (p *Proxy) Serve(ctx context.Context, client, upstream net.Conn, s Session) Result {
+	p.stats.sessions.Add(1)
+	if err := s.validate(); err != nil {
+		return Result{Err: errors.Join(err, client.Close(), upstream.Close())}
+	}
+	return newSession(p, client, upstream, s).serve(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 
 	"weft/agent/fault"
@@ -11,6 +12,10 @@ import (
 	"weft/internal/kind"
 	"weft/internal/localsock"
 )
+
+// hosts are the Host headers that are served: a name that no name service can
+// know (RFC 6761 section 6.4), and what people give to curl --unix-socket.
+var hosts = []string{"weft-agent", "local-agent.weft.invalid", "localhost"}
 
 // tier is what a caller may do.
 type tier int
@@ -74,7 +79,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	_, origin := r.Header["Origin"]
-	if origin || strings.ContainsAny(r.Host, ".:[]") || r.Host == "" {
+	if origin || !slices.Contains(hosts, r.Host) {
 		s.browser.Add(1)
 		s.writeError(w, r, fault.New(localapi.CodePermission, "the local API does not serve browsers"))
 		return
@@ -107,20 +112,11 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, rt route) {
 
 func checkQuery(r *http.Request, known []string) error {
 	for k := range r.URL.Query() {
-		if !contains(known, k) {
+		if !slices.Contains(known, k) {
 			return fault.New(string(kind.Invalid), "unknown parameter %q", clip(k))
 		}
 	}
 	return nil
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }
 
 // clip bounds what is repeated to the caller.

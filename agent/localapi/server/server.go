@@ -2,7 +2,7 @@
 // with JSON over a socket whose caller the kernel names.
 //
 // A request passes, in this order: the limits on connections, the checks that no
-// browser can pass (no Origin, a Host without a dot), the caller's tier against that of
+// browser can pass (no Origin, a Host of ours), the caller's tier against that of
 // the route, the limits on body, streams and dials. What fails is answered with a
 // localapi.Error, whose hint is a command that would work.
 package server

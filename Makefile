@@ -1,0 +1,57 @@
+# Weft. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GO        ?= go
+TOOL      := $(GO) tool -modfile=tools/go.mod
+PKGS      ?= ./...
+FUZZTIME  ?= 3s
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS   := -s -w -X weft/internal/buildinfo.version=$(VERSION)
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.PHONY: help build demo test race lint fmt fuzz-smoke e2e bench cross check clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+build: ## the three programs, into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: ## everything on this machine, without root; ONCE=1 ends after the last step
+	$(GO) run ./integration/demo $(if $(ONCE),-once)
+
+test: ## every test that needs nothing but Go; the others skip with the reason
+	$(GO) vet $(PKGS)
+	$(GO) test -timeout 8m $(PKGS)
+
+race: ## the same with the race detector
+	$(GO) test -race -timeout 12m $(PKGS)
+
+lint: ## golangci-lint, pinned in tools/go.mod
+	$(TOOL) golangci-lint run --timeout 10m ./...
+
+fmt: ## format every Go file
+	$(TOOL) gofumpt -w $$(git ls-files '*.go')
+
+fuzz-smoke: ## every fuzz target for FUZZTIME
+	@tools/fuzz-smoke $(FUZZTIME)
+
+e2e: ## real programs in network namespaces; needs root, OpenSSH and rsync
+	$(GO) test -tags e2e -count 1 -timeout 12m -v ./integration/...
+
+bench: ## the committed benchmarks; each prints ratios of one run
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./vnet ./access ./tunnel/... ./gateway/... ./cli/... ./integration/...
+
+cross: ## build for every platform that is supported
+	@set -e; for p in $(PLATFORMS); do \
+	  echo "build $$p"; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/warp-cli; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/warp-svc; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/weft; \
+	done
+
+check: test race lint cross fuzz-smoke ## what CI runs, without the end-to-end tests
+
+clean: ## remove what was built
+	rm -rf bin dist

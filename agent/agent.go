@@ -1,0 +1,286 @@
+// Package agent is the client daemon, warp-svc: it registers a device, keeps the
+// tunnel to a gateway, and lets programs of this machine reach targets through it.
+//
+// A stream connection travels like this: a proxy (package proxy) or the local API
+// (package localapi/server) parses what a program asks for and calls DialFlow. That
+// resolves the name in the current view, which is what control last said, takes the VNET
+// that was named or else the selected one, read once, and binds the flow to the
+// device's tunnel address in that VNET. The binding is what keeps an open flow where it is
+// when the selection changes: nothing about the flow changes.
+//
+// The agent never asks the operating system's name service for a target, sends no
+// traffic outside the tunnel, and connects by itself after a restart when it was
+// connected before, from the state on its disk while control does not answer.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"weft/agent/liveness"
+	"weft/agent/localapi/server"
+	"weft/agent/proxy"
+	"weft/agent/statefile"
+	"weft/internal/kind"
+	"weft/internal/localsock"
+	"weft/vnet"
+)
+
+// maxFlows bounds the open flows of the agent: proxy and local API together.
+const maxFlows = 4096
+
+// Config of an Agent. The zero value of a field means the default named.
+type Config struct {
+	// StateDir holds registration, cached state and, without a keyring, the secrets.
+	// Empty: DefaultStateDir.
+	StateDir string
+	// Socket is where the local API listens. Empty: localsock.ListenPath.
+	Socket string
+	// ProxyListen is where SOCKS5 and HTTP CONNECT listen. Empty: proxy.DefaultListen; "off": nowhere.
+	ProxyListen string
+	// AllowRemoteProxy permits a ProxyListen that is not loopback.
+	AllowRemoteProxy bool
+	// DeviceName is what control lists this device as. Empty: the host name.
+	DeviceName string
+	// Version of the program. Empty: "dev".
+	Version string
+	// KeyStore keeps the secrets. nil: the keyring of the session.
+	KeyStore KeyStore
+	// ForceFile keeps the secrets in a file; $WEFT_KEYSTORE=file does the same.
+	ForceFile bool
+	Logger    *slog.Logger
+	// OnReady is called when everything listens.
+	OnReady func(Ready)
+	// Times of the liveness checks; zero means their defaults.
+	Times liveness.Times
+}
+
+// Ready says where a running agent is found.
+type Ready struct {
+	Socket string
+	Proxy  string // empty: none
+}
+
+// Agent is the daemon. Its exported methods are safe for concurrent use.
+type Agent struct {
+	cfg    Config
+	log    *slog.Logger
+	dir    *statefile.Dir
+	vault  *vault
+	status statusBoard
+	flows  *flowTable
+
+	// Read once per flow.
+	view     atomic.Pointer[view]
+	selected atomic.Pointer[vnet.Network]
+	plane    atomic.Pointer[plane]
+
+	controlConnected atomic.Bool
+	lastContact      atomic.Int64 // Unix nanoseconds; 0: never
+
+	regMu sync.Mutex // held over a registration's making and ending, and a change of settings
+
+	mu       sync.Mutex // guards what follows
+	reg      *registration
+	settings settings
+	session  *session
+	kick     chan struct{} // to Run's manager: the registration changed
+}
+
+// New validates cfg; it starts nothing and touches no file.
+func New(cfg Config) (*Agent, error) {
+	if cfg.StateDir == "" {
+		dir, err := DefaultStateDir()
+		if err != nil {
+			return nil, err
+		}
+		cfg.StateDir = dir
+	}
+	if cfg.Socket == "" {
+		cfg.Socket = localsock.ListenPath()
+	}
+	if cfg.ProxyListen == "" {
+		cfg.ProxyListen = proxy.DefaultListen
+	}
+	if cfg.DeviceName == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("read host name: %w", err)
+		}
+		cfg.DeviceName = name
+	}
+	if cfg.Version == "" {
+		cfg.Version = "dev"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.ForceFile = cfg.ForceFile || os.Getenv(EnvKeyStore) == keyStoreFile
+	a := &Agent{cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
+	a.status.init()
+	return a, nil
+}
+
+// Run is the agent's life: it loads what is on disk, listens, keeps the session, and
+// returns after the last goroutine when ctx ends (nil) or when it cannot go on. An error
+// that the user can mend is a *kind.Error: Conflict for something in use, Denied for
+// something not permitted, Invalid for a wrong setting.
+func (a *Agent) Run(ctx context.Context) (err error) {
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.dir.Close()) }()
+	owner, err := localsock.Self()
+	if err != nil {
+		return fmt.Errorf("read own identity: %w", err)
+	}
+	api, err := server.New(server.Config{Agent: a, Owner: owner, Socket: a.cfg.Socket, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	px, err := proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	proxyLn, err := a.listenProxy(ctx)
+	if err != nil {
+		return err
+	}
+	apiLn, err := a.listenSocket()
+	if err != nil {
+		if proxyLn != nil {
+			err = errors.Join(err, proxyLn.Close())
+		}
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return api.Serve(ctx, apiLn) })
+	if proxyLn != nil {
+		a.status.setProxy(proxyLn.Addr().String())
+		g.Go(func() error { return px.Serve(ctx, proxyLn) })
+	}
+	g.Go(func() error { return a.manage(ctx) })
+	a.ready(ctx, proxyLn)
+	return g.Wait()
+}
+
+func (a *Agent) ready(ctx context.Context, proxyLn net.Listener) {
+	r := Ready{Socket: a.cfg.Socket}
+	if proxyLn != nil {
+		r.Proxy = proxyLn.Addr().String()
+	}
+	a.log.InfoContext(ctx, "agent is ready", "socket", r.Socket, "proxy", r.Proxy, "state_dir", a.cfg.StateDir)
+	if a.cfg.OnReady != nil {
+		a.cfg.OnReady(r)
+	}
+}
+
+func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
+	if a.cfg.ProxyListen == "off" {
+		return nil, nil
+	}
+	return proxy.Listen(ctx, a.cfg.ProxyListen, a.cfg.AllowRemoteProxy)
+}
+
+func (a *Agent) listenSocket() (*localsock.Listener, error) {
+	ln, err := localsock.Listen(a.cfg.Socket)
+	switch {
+	case err == nil:
+		return ln, nil
+	case errors.Is(err, localsock.ErrInUse):
+		return nil, kind.New(kind.Conflict, "another agent answers at %s", a.cfg.Socket).
+			WithHint("end it first, or give this one another --socket and --state-dir").WithCause(err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, localsock.ErrUnsafe):
+		return nil, kind.New(kind.Denied, "the socket %s cannot be made safely", a.cfg.Socket).
+			WithHint("choose a --socket in a directory that belongs to you alone").WithCause(err)
+	default:
+		return nil, kind.New(kind.Invalid, "the socket %s cannot be made", a.cfg.Socket).WithCause(err)
+	}
+}
+
+// open opens the state directory and loads what is in it.
+func (a *Agent) open(ctx context.Context) error {
+	dir, err := statefile.Open(a.cfg.StateDir)
+	switch {
+	case errors.Is(err, statefile.ErrLocked):
+		return kind.New(kind.Conflict, "another agent uses the state directory %s", a.cfg.StateDir).
+			WithHint("end it first, or give this one another --state-dir and --socket").WithCause(err)
+	case err != nil:
+		return kind.New(kind.Denied, "the state directory %s cannot be used", a.cfg.StateDir).
+			WithHint("choose a --state-dir that this user may write").WithCause(err)
+	}
+	a.dir = dir
+	if a.vault, err = newVault(a.cfg.KeyStore, dir, a.cfg.ForceFile); err == nil {
+		err = a.load(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, dir.Close())
+	}
+	return nil
+}
+
+// manage runs one session after the other: a session is the time between a registration
+// and its end.
+func (a *Agent) manage(ctx context.Context) error {
+	for {
+		if s, sctx := a.beginSession(ctx); s != nil {
+			s.run(sctx)
+			a.endSession(s)
+			if ctx.Err() != nil {
+				return nil
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.kick:
+		}
+	}
+}
+
+// beginSession returns nil when there is no registration.
+func (a *Agent) beginSession(ctx context.Context) (*session, context.Context) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.reg == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	a.session = newSession(cancel, a, a.reg)
+	return a.session, ctx
+}
+
+func (a *Agent) endSession(s *session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.session == s {
+		a.session = nil
+	}
+}
+
+func (a *Agent) wakeManager() {
+	select {
+	case a.kick <- struct{}{}:
+	default:
+	}
+}
+
+// age returns how long ago control last said that what the agent knows is current.
+func (a *Agent) age() time.Duration {
+	at := a.lastContact.Load()
+	if at == 0 {
+		return 0
+	}
+	return max(0, time.Since(time.Unix(0, at)))
+}

@@ -1,0 +1,5 @@
+//go:build unix && !darwin
+
+package agent
+
+const keyringNeedsBus = true

@@ -1,0 +1,93 @@
+package control
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"weft/api"
+	"weft/control/store"
+	"weft/internal/kind"
+)
+
+// maxTokenBytes bounds a credential before it is looked at.
+const maxTokenBytes = 4096
+
+// credential is what the request presents: a bearer token, or one of the two older headers that clients know.
+func credential(r *http.Request) (string, error) {
+	if h := r.Header.Get("Authorization"); h != "" {
+		scheme, token, ok := strings.Cut(h, " ")
+		token = strings.TrimSpace(token)
+		if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxTokenBytes {
+			return "", &failure{
+				is:     kind.New(kind.Unauthenticated, "the Authorization header is not \"Bearer\" and a token"),
+				status: http.StatusBadRequest, code: 6003,
+			}
+		}
+		return token, nil
+	}
+	for _, name := range []string{"X-Auth-User-Service-Key", "X-Auth-Key"} {
+		if token := r.Header.Get(name); token != "" && len(token) <= maxTokenBytes {
+			return token, nil
+		}
+	}
+	return "", &failure{
+		is: kind.New(kind.Unauthenticated, "missing X-Auth-Key, X-Auth-Email or Authorization headers").
+			WithHint("send \"Authorization: Bearer <token>\""),
+		status: http.StatusBadRequest, code: codeMissingToken,
+	}
+}
+
+func authNone(*Control, context.Context, *call) error { return nil }
+
+// authAs runs find in one state and notes its revision.
+func (c *Control) authAs(ctx context.Context, q *call, find func(r *store.Reader, token string) error) error {
+	token, err := credential(q.r)
+	if err != nil {
+		return err
+	}
+	return c.store.View(ctx, func(r *store.Reader) error {
+		if err := find(r, token); err != nil {
+			return err
+		}
+		q.revision, err = r.Revision(ctx)
+		return err
+	})
+}
+
+// authAPI asks for an API token, which may do everything in the account.
+func authAPI(c *Control, ctx context.Context, q *call) error {
+	return c.authAs(ctx, q, func(r *store.Reader, token string) (err error) {
+		q.token, err = r.TokenBySecret(ctx, token)
+		q.actor = store.Actor{Type: "token", ID: q.token.ID}
+		return err
+	})
+}
+
+func authDevice(c *Control, ctx context.Context, q *call) error {
+	return c.authAs(ctx, q, func(r *store.Reader, token string) (err error) {
+		q.device, err = r.DeviceByToken(ctx, token)
+		q.actor = store.Actor{Type: "device", ID: q.device.ID}
+		return err
+	})
+}
+
+func authGateway(c *Control, ctx context.Context, q *call) error {
+	return c.authAs(ctx, q, func(r *store.Reader, token string) (err error) {
+		q.gateway, err = r.GatewayByToken(ctx, token)
+		q.actor = store.Actor{Type: "gateway", ID: q.gateway.ID}
+		return err
+	})
+}
+
+func authConnector(c *Control, ctx context.Context, q *call) error {
+	return c.authAs(ctx, q, func(r *store.Reader, token string) error {
+		parsed, err := api.ParseConnectorToken(token)
+		if err != nil {
+			return kind.New(kind.Unauthenticated, "the connector token is malformed").WithCause(err)
+		}
+		q.tunnel, err = r.AuthenticateConnector(ctx, parsed)
+		q.actor = store.Actor{Type: "connector", ID: q.tunnel.ID}
+		return err
+	})
+}

@@ -1,0 +1,232 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"weft/api"
+	"weft/control/store"
+	"weft/control/strictjson"
+	"weft/internal/kind"
+)
+
+// maxBodyBytes bounds every request body.
+const maxBodyBytes = 1 << 20
+
+// endpoint is one method of one path.
+type endpoint struct {
+	auth authenticator
+	// serve answers with an envelope; stream writes the response itself. Exactly one is set.
+	serve  func(ctx context.Context, q *call) (answer, error)
+	stream func(ctx context.Context, q *call, w http.ResponseWriter) error
+}
+
+// authenticator finds out who calls, before anything else of the request is looked at.
+type authenticator func(c *Control, ctx context.Context, q *call) error
+
+// call is one request on its way through an endpoint.
+type call struct {
+	r      *http.Request
+	params map[string]string
+	query  url.Values
+	id     string
+	addr   netip.Addr
+	actor  store.Actor
+	// What the credential stands for, depending on the endpoint.
+	device  store.Device
+	gateway store.Gateway
+	tunnel  api.Tunnel
+	token   store.Token
+	// revision is at least that of the state in which the caller was authenticated.
+	revision uint64
+}
+
+// ServeHTTP answers every request with JSON.
+func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := &call{r: r, id: uuid.NewString(), addr: remoteAddr(r.RemoteAddr)}
+	w.Header().Set("X-Request-Id", q.id)
+	ctx := r.Context()
+	if err := c.dispatch(ctx, q, w); err != nil {
+		c.writeError(ctx, w, q.id, err)
+	}
+}
+
+func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) error {
+	e, params, allow := c.router.find(q.r.Method, q.r.URL)
+	q.params = params
+	if e == nil {
+		// An unknown path says no more to a stranger than a known one does.
+		if strings.HasPrefix(q.r.URL.Path, api.PathManagement+"/") {
+			if err := authAPI(c, ctx, q); err != nil {
+				return err
+			}
+		}
+		if allow != nil {
+			w.Header().Set("Allow", strings.Join(allow, ", "))
+			return methodNotAllowed(q.r.Method, allow)
+		}
+		return noRoute(q.r.URL.Path)
+	}
+	if err := e.auth(c, ctx, q); err != nil {
+		return err
+	}
+	if id, ok := params["account"]; ok && id != c.AccountID() {
+		return noRoute(q.r.URL.Path)
+	}
+	var err error
+	if q.query, err = url.ParseQuery(q.r.URL.RawQuery); err != nil {
+		return kind.New(kind.Invalid, "the query cannot be parsed")
+	}
+	q.r.Body = http.MaxBytesReader(w, q.r.Body, maxBodyBytes)
+	if e.stream != nil {
+		return e.stream(ctx, q, w)
+	}
+	a, err := e.serve(ctx, q)
+	if err != nil {
+		return err
+	}
+	c.writeAnswer(ctx, w, a)
+	return nil
+}
+
+func remoteAddr(s string) netip.Addr {
+	host, _, err := net.SplitHostPort(s)
+	if err != nil {
+		return netip.Addr{}
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap().WithZone("")
+}
+
+// body decodes the request body strictly; ignore names top-level keys that are noise.
+func (q *call) body(v any, ignore ...string) error {
+	raw, err := q.rawBody()
+	if err != nil {
+		return err
+	}
+	return strictjson.Decode(raw, v, ignore...)
+}
+
+func (q *call) rawBody() ([]byte, error) {
+	raw, err := io.ReadAll(q.r.Body)
+	if tooBig, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, tooLarge(tooBig.Limit)
+	}
+	if err != nil {
+		return nil, kind.New(kind.Invalid, "the body cannot be read").WithCause(err)
+	}
+	return raw, nil
+}
+
+// The parsers of query parameters: an absent or empty parameter is the zero value.
+
+func (q *call) queryBool(name string) (*bool, error) {
+	s := q.query.Get(name)
+	if s == "" {
+		return nil, nil //nolint:nilnil // absent is neither
+	}
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return nil, badQuery(name, s, "true or false")
+	}
+	return &b, nil
+}
+
+func (q *call) queryInt(name string, preset, least, most int) (int, error) {
+	s := q.query.Get(name)
+	if s == "" {
+		return preset, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < least {
+		return 0, badQuery(name, s, "a number from "+strconv.Itoa(least))
+	}
+	return min(n, most), nil
+}
+
+func (q *call) queryTime(name string) (time.Time, error) {
+	s := q.query.Get(name)
+	if s == "" {
+		return time.Time{}, nil
+	}
+	// A "+" of a zone offset that was not percent-encoded arrives as a space.
+	t, err := time.Parse(time.RFC3339, strings.ReplaceAll(s, " ", "+"))
+	if err != nil {
+		return t, badQuery(name, s, "a time of RFC 3339")
+	}
+	return t, nil
+}
+
+func (q *call) queryAddr(name string) (netip.Addr, error) {
+	s := q.query.Get(name)
+	if s == "" {
+		return netip.Addr{}, nil
+	}
+	a, err := store.ParseAddr("", s)
+	if err != nil {
+		return a, badQuery(name, s, "an IP address")
+	}
+	return a, nil
+}
+
+func (q *call) queryPrefix(name string) (netip.Prefix, error) {
+	s := q.query.Get(name)
+	if s == "" {
+		return netip.Prefix{}, nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, badQuery(name, s, "an address prefix")
+	}
+	return p.Masked(), nil
+}
+
+func badQuery(name, got, want string) error {
+	if len(got) > 80 {
+		got = strings.ToValidUTF8(got[:80], "") + "..."
+	}
+	return kind.New(kind.Invalid, "the query parameter %s must be %s, not %q", name, want, got)
+}
+
+// The sizes of pages.
+const (
+	defaultPerPage = 50
+	maxPerPage     = 1000
+	maxPage        = 1_000_000
+)
+
+func (q *call) page() (store.Page, error) {
+	number, err := q.queryInt("page", 1, 1, maxPage)
+	if err != nil {
+		return store.Page{}, err
+	}
+	size, err := q.queryInt("per_page", defaultPerPage, 1, maxPerPage)
+	return store.Page{Number: number, Size: size}, err
+}
+
+// paged is a page of a list with its counters. Past the end the result is an empty array, which is how clients stop.
+func paged[T any](list []T, total int, p store.Page) answer {
+	return answer{result: list, info: api.ResultInfo{
+		Page: p.Number, PerPage: p.Size, Count: len(list), TotalCount: total, TotalPages: (total + p.Size - 1) / p.Size,
+	}}
+}
+
+// slicePage cuts a page out of a whole list.
+func slicePage[T any](all []T, p store.Page) answer {
+	from := min((p.Number-1)*p.Size, len(all))
+	to := min(from+p.Size, len(all))
+	return paged(all[from:to:to], len(all), p)
+}

@@ -1,0 +1,113 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"weft/access"
+	"weft/api"
+	"weft/control/sshca"
+	"weft/control/store"
+	"weft/internal/kind"
+	"weft/targets"
+)
+
+// signCertificate decides once more, by the newest revision, and signs what the gateway asks for only if the very
+// same function that the gateway used allows it.
+func (c *Control) signCertificate(ctx context.Context, q *call) (answer, error) {
+	var in api.CertificateRequest
+	if err := q.body(&in); err != nil {
+		return answer{}, err
+	}
+	key, err := userKey(in.PublicKey)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := access.ValidateLogin(in.Login); err != nil {
+		return answer{}, under("/login", err)
+	}
+	if in.SessionID == "" || len(in.SessionID) > 100 || strings.ContainsFunc(in.SessionID, notKeyIDRune) {
+		return answer{}, kind.Field("/session_id", "a session ID is 1 to 100 printable ASCII characters without spaces")
+	}
+	v, err := c.hub.at(ctx, q.revision)
+	if err != nil {
+		return answer{}, err
+	}
+	d, decision := v.decide(in)
+	if !decision.Allow {
+		c.log.InfoContext(ctx, "certificate refused", "gateway_id", q.gateway.ID, "device_id", in.DeviceID, "session_id", in.SessionID,
+			slog.String("reason", string(decision.Reason)))
+		return answer{}, kind.New(kind.Denied, "%s (%s)", decision.Message(), decision.Reason)
+	}
+	return c.issue(ctx, q, in, key, d, decision)
+}
+
+// decide asks the policy about a login. The device's own row says who it is, not the gateway.
+func (v *view) decide(in api.CertificateRequest) (*store.Device, access.Decision) {
+	query := access.Query{VNET: in.VNET, Destination: in.Destination, Transport: targets.TransportTCP, Login: in.Login}
+	d := v.device[in.DeviceID]
+	if d != nil {
+		query.Device = accessDevice(d)
+		query.Identity = v.identity[d.UserID]
+	}
+	decision := access.Evaluate(v.snapshot, query)
+	if decision.Allow && decision.Protocol != targets.SSH {
+		decision.Allow, decision.Reason = false, access.LoginNotPermitted
+	}
+	return d, decision
+}
+
+func (c *Control) issue(ctx context.Context, q *call, in api.CertificateRequest, key ssh.PublicKey, d *store.Device, decision access.Decision) (answer, error) {
+	keyID := strings.Join([]string{d.Email, in.SessionID, string(decision.Target.ID)}, " ")
+	var out api.Certificate
+	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) error {
+		private, err := tx.GatewayCAKey(ctx)
+		if err != nil {
+			return err
+		}
+		cert, err := sshca.Sign(private, sshca.Request{Key: key, Principal: in.Login, KeyID: keyID}, tx.Now())
+		if err != nil {
+			return err
+		}
+		before := time.Unix(int64(cert.ValidBefore), 0).UTC()
+		out = api.Certificate{
+			Certificate: strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(cert)), "\n"), Serial: cert.Serial, KeyID: keyID, ValidBefore: before,
+		}
+		record := store.IssuedCertificate{
+			Serial: strconv.FormatUint(cert.Serial, 10), KeyID: keyID, GatewayID: q.gateway.ID, DeviceID: d.ID, UserID: d.UserID,
+			TargetID: string(decision.Target.ID), SessionID: in.SessionID, Principal: in.Login, ValidBefore: store.Stamp(before),
+		}
+		if decision.Policy != nil {
+			record.PolicyID = decision.Policy.ID
+		}
+		// Written before the effect that it allows: no record, no certificate.
+		return tx.RecordCertificate(ctx, record)
+	})
+	return answer{result: out}, err
+}
+
+// userKeyTypes are the kinds of ephemeral keys that are signed.
+var userKeyTypes = []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256}
+
+func userKey(line string) (ssh.PublicKey, error) {
+	if len(line) > 4096 {
+		return nil, kind.Field("/public_key", "the key is too long")
+	}
+	key, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil || len(options) > 0 || len(strings.TrimSpace(string(rest))) > 0 {
+		return nil, kind.Field("/public_key", "the key is not one line of authorized_keys form")
+	}
+	if !slices.Contains(userKeyTypes, key.Type()) {
+		return nil, kind.Field("/public_key", "keys of type %s are not signed; use %s", key.Type(), strings.Join(userKeyTypes, " or "))
+	}
+	return key, nil
+}
+
+// notKeyIDRune keeps the key ID, which sshd logs, on one line and its parts apart.
+func notKeyIDRune(r rune) bool { return r <= ' ' || r > '~' }

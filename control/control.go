@@ -1,0 +1,303 @@
+// Package control is the control plane: the management API, the enrolment of devices, and the streams that keep
+// agents, gateways and connectors current. It decides nothing about traffic; it keeps what package access decides by,
+// asks that very package for each user's target list, and signs SSH logins after asking it once more.
+//
+// A write goes handler -> store (one transaction) -> hub, which builds one immutable view per revision -> every
+// stream, which sends what differs from what its receiver has. Nothing is queued for a slow receiver.
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"weft/control/store"
+	"weft/internal/kind"
+)
+
+// Limits of the server.
+const (
+	defaultMaxStreams     = 20_000
+	defaultMaxConnections = 25_000
+	maxHeaderBytes        = 64 << 10
+	headerTimeout         = 10 * time.Second
+	readTimeout           = 30 * time.Second
+	responseTimeout       = 60 * time.Second
+	idleTimeout           = 2 * time.Minute
+	shutdownTimeout       = 5 * time.Second
+)
+
+// Config says how the control plane runs.
+type Config struct {
+	// Dir keeps the database, the key of its secrets and the built-in CA. It is created, private, if it does not exist.
+	Dir string
+	// Listen is host:port; port 0 picks a free one.
+	Listen string
+	// PublicURL is how clients reach the control plane; "" means https:// and the address that is listened on.
+	PublicURL string
+	// TLSCertFile and TLSKeyFile are the server's own certificate, re-read when they change; both empty: the built-in CA.
+	TLSCertFile, TLSKeyFile string
+	// Hostnames are further names for the built-in CA to certify.
+	Hostnames []string
+	// MaxStreams bounds the sync streams of all kinds together; 0 means 20,000.
+	MaxStreams int
+	// EnrolPerMinute bounds the enrolments of one address, EnrolTotalPerMinute those of all; 0 means 120 and 3,000.
+	EnrolPerMinute, EnrolTotalPerMinute int
+	// Logger defaults to discarding.
+	Logger *slog.Logger
+	// Now is the clock of certificates and records; nil means time.Now.
+	Now func() time.Time
+}
+
+func (cfg *Config) validate() error {
+	switch {
+	case cfg.Dir == "":
+		return kind.New(kind.Invalid, "control needs a directory")
+	case cfg.Listen == "":
+		return kind.New(kind.Invalid, "control needs an address to listen on")
+	case (cfg.TLSCertFile == "") != (cfg.TLSKeyFile == ""):
+		return kind.New(kind.Invalid, "a TLS certificate and its key must be given together")
+	}
+	if cfg.PublicURL != "" {
+		u, err := url.Parse(cfg.PublicURL)
+		if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+			return kind.New(kind.Invalid, "the public URL must be https://host[:port]")
+		}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	for to, preset := range map[*int]int{&cfg.MaxStreams: defaultMaxStreams, &cfg.EnrolPerMinute: 120, &cfg.EnrolTotalPerMinute: 3000} {
+		if *to <= 0 {
+			*to = preset
+		}
+	}
+	return nil
+}
+
+// Control is a control plane. Its methods are safe for concurrent use.
+type Control struct {
+	cfg        Config
+	log        *slog.Logger
+	store      *store.Store
+	hub        *hub
+	certs      certs
+	router     *router
+	streams    *streams
+	enrolments *rates
+	lastSeen   *lastSeen
+	listener   net.Listener
+	publicURL  string
+	ready      chan struct{}
+	closeOnce  sync.Once
+	closeErr   error
+}
+
+// New opens the store and the listener, so that URL is known; nothing is answered before Run. Whoever does not call
+// Run calls Close.
+func New(cfg Config) (*Control, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	c := &Control{
+		cfg: cfg, log: cfg.Logger, streams: newStreams(cfg.MaxStreams), lastSeen: newLastSeen(), ready: make(chan struct{}),
+		enrolments: newRates(perMinute(cfg.EnrolPerMinute), cfg.EnrolPerMinute/2+1, perMinute(cfg.EnrolTotalPerMinute), cfg.EnrolTotalPerMinute/2+1),
+	}
+	if err := c.open(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	c.router = c.routes()
+	return c, nil
+}
+
+func (c *Control) open() error {
+	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	key, err := storeKey(filepath.Join(c.cfg.Dir, "store.key"))
+	if err != nil {
+		return err
+	}
+	// Opening is short and must be whole, so it has no context to be cut by.
+	c.store, err = store.Open(context.Background(), store.Config{Path: filepath.Join(c.cfg.Dir, "control.db"), Key: key, Now: c.cfg.Now})
+	if err != nil {
+		return err
+	}
+	c.hub = newHub(c.store, c.log)
+	if c.listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", c.cfg.Listen); err != nil {
+		return kind.New(kind.Unavailable, "cannot listen on %s", c.cfg.Listen).WithCause(err).
+			WithHint("another program may have the port; choose another one")
+	}
+	if err := c.nameServer(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// nameServer settles the public URL and the certificate for it.
+func (c *Control) nameServer() error {
+	listenHost, port, err := net.SplitHostPort(c.listener.Addr().String())
+	if err != nil {
+		return fmt.Errorf("name server: %w", err)
+	}
+	c.publicURL = strings.TrimRight(c.cfg.PublicURL, "/")
+	if c.publicURL == "" {
+		host := listenHost
+		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+			host = "127.0.0.1"
+			if len(c.cfg.Hostnames) > 0 {
+				host = c.cfg.Hostnames[0]
+			}
+		}
+		c.publicURL = "https://" + net.JoinHostPort(host, port)
+	}
+	if c.cfg.TLSCertFile != "" {
+		c.certs, err = openCertFiles(c.cfg.TLSCertFile, c.cfg.TLSKeyFile, c.cfg.Now)
+		return err
+	}
+	u, err := url.Parse(c.publicURL)
+	if err != nil {
+		return fmt.Errorf("name server: %w", err)
+	}
+	configured, _, err := net.SplitHostPort(c.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("name server: %w", err)
+	}
+	c.certs, err = openCA(c.cfg.Dir, serverNames(listenHost, u.Hostname(), append([]string{configured}, c.cfg.Hostnames...)), c.cfg.Now)
+	return err
+}
+
+// storeKey reads the key of the store's secrets or makes it.
+func storeKey(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		key = make([]byte, store.KeyBytes)
+		_, _ = rand.Read(key)
+		return key, writeFile(path, key, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read store key: %w", err)
+	}
+	// Windows keeps permissions elsewhere; the directory is private there too.
+	if st, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && st.Mode().Perm()&0o077 != 0 {
+		return nil, errors.Join(err, kind.New(kind.Denied, "the store's key %s can be read by others", path).WithHint("chmod 600 %s", path))
+	}
+	return key, nil
+}
+
+// Close releases what New opened. Run does it too.
+func (c *Control) Close() error {
+	c.closeOnce.Do(func() {
+		if c.listener != nil {
+			if err := c.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				c.closeErr = err
+			}
+		}
+		if c.store != nil {
+			c.closeErr = errors.Join(c.closeErr, c.store.Close())
+		}
+	})
+	return c.closeErr
+}
+
+// Run serves until ctx ends and returns after the last goroutine. It is called once.
+func (c *Control) Run(ctx context.Context) error {
+	defer func() { _ = c.Close() }() // the error of serving matters more
+	// Streams live until the control plane stops, so requests get a context that ends with it.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := c.hub.rebuild(ctx); err != nil {
+		return fmt.Errorf("start control: %w", err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { c.hub.run(ctx) })
+	wg.Go(func() { c.lastSeen.run(ctx, c.store, c.log) })
+	srv := c.server(ctx)
+	failed := make(chan error, 1)
+	wg.Go(func() {
+		l := netutil.LimitListener(c.listener, defaultMaxConnections)
+		failed <- srv.ServeTLS(l, "", "")
+	})
+	close(c.ready)
+	c.log.InfoContext(ctx, "control plane ready", "url", c.publicURL)
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		err = fmt.Errorf("serve: %w", err)
+	}
+	cancel()
+	stopCtx, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer stop()
+	if stopErr := srv.Shutdown(stopCtx); stopErr != nil {
+		c.log.WarnContext(stopCtx, "requests did not end in time", "error", stopErr)
+		err = errors.Join(err, srv.Close())
+	}
+	wg.Wait()
+	return errors.Join(err, c.Close())
+}
+
+func (c *Control) server(ctx context.Context) *http.Server {
+	return &http.Server{
+		Handler: c,
+		TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS12, GetCertificate: c.certs.certificate,
+		},
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      responseTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
+		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Ready is closed when everything answers.
+func (c *Control) Ready() <-chan struct{} { return c.ready }
+
+// URL is the public URL.
+func (c *Control) URL() string { return c.publicURL }
+
+// CAPEM is the built-in CA's certificate, nil with a certificate of one's own.
+func (c *Control) CAPEM() []byte { return c.certs.caPEM() }
+
+// AccountID is the account's ID, 32 hex digits.
+func (c *Control) AccountID() string { return c.store.Account().ID }
+
+// CreateToken makes an API token; several may have the same name.
+func (c *Control) CreateToken(ctx context.Context, name string) (token string, err error) {
+	err = c.store.Update(ctx, store.System, func(tx *store.Tx) (err error) {
+		_, token, err = tx.CreateToken(ctx, name)
+		return err
+	})
+	return token, err
+}
+
+// EnsureGateway makes the gateway of a name known and gives it a new token in place of its old one.
+func (c *Control) EnsureGateway(ctx context.Context, name string) (token string, err error) {
+	err = c.store.Update(ctx, store.System, func(tx *store.Tx) (err error) {
+		_, token, err = tx.EnsureGateway(ctx, name)
+		return err
+	})
+	return token, err
+}

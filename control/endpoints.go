@@ -1,0 +1,121 @@
+package control
+
+import (
+	"context"
+
+	"weft/api"
+)
+
+type serveFunc = func(context.Context, *call) (answer, error)
+
+// routes builds the table of everything that is served.
+func (c *Control) routes() *router {
+	t := &router{}
+	for pattern, serve := range c.managementEndpoints() {
+		t.add(pattern, &endpoint{auth: authAPI, serve: serve})
+	}
+	for pattern, e := range map[string]*endpoint{
+		"GET " + api.PathHealth:              {auth: authNone, serve: c.health},
+		"POST " + api.PathEnrolmentKeys:      {auth: authAPI, serve: c.createEnrolmentKey},
+		"POST " + api.PathEnrol:              {auth: authEnrol, serve: c.enrol},
+		"GET " + api.PathAgentSelf:           {auth: authDevice, serve: c.agentSelf},
+		"DELETE " + api.PathAgentSelf:        {auth: authDevice, serve: c.agentDelete},
+		"GET " + api.PathAgentSync:           {auth: authDevice, stream: c.syncAgent},
+		"POST " + api.PathGateways:           {auth: authAPI, serve: c.createGateway},
+		"PUT " + api.PathGatewaySelf:         {auth: authGateway, serve: c.reportGateway},
+		"GET " + api.PathGatewaySync:         {auth: authGateway, stream: c.syncGateway},
+		"POST " + api.PathGatewayCertificate: {auth: authGateway, serve: c.signCertificate},
+		"GET " + api.PathConnectorSync:       {auth: authConnector, stream: c.syncConnector},
+	} {
+		t.add(pattern, e)
+	}
+	return t
+}
+
+// managementEndpoints are those of the public API that this one is compatible with.
+func (c *Control) managementEndpoints() map[string]serveFunc {
+	const (
+		account  = api.PathManagement + "/accounts/{account}"
+		targets  = account + "/infrastructure/targets"
+		networks = account + "/teamnet/virtual_networks"
+		routes   = account + "/teamnet/routes"
+		tunnels  = account + "/cfd_tunnel"
+		apps     = account + "/access/apps"
+		cas      = account + "/access/gateway_ca"
+		users    = account + "/access/users"
+		devices  = account + "/devices"
+	)
+	return map[string]serveFunc{
+		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
+		"GET " + account + "/tokens/verify":                 c.verifyToken,
+
+		"GET " + targets:                    c.listTargets,
+		"POST " + targets:                   c.createTarget,
+		"PUT " + targets + "/batch":         c.createTargets,
+		"DELETE " + targets + "/batch":      c.deleteTargets,
+		"POST " + targets + "/batch_delete": c.deleteTargets,
+		"GET " + targets + "/{id}":          c.getTarget,
+		"PUT " + targets + "/{id}":          c.replaceTarget,
+		"DELETE " + targets + "/{id}":       c.deleteTarget,
+
+		"GET " + networks:              c.listNetworks,
+		"POST " + networks:             c.createNetwork,
+		"GET " + networks + "/{id}":    c.getNetwork,
+		"PATCH " + networks + "/{id}":  c.updateNetwork,
+		"DELETE " + networks + "/{id}": c.deleteNetwork,
+
+		"GET " + routes:                           c.listRoutes,
+		"POST " + routes:                          c.createRoute,
+		"GET " + routes + "/{id}":                 c.getRoute,
+		"PATCH " + routes + "/{id}":               c.updateRoute,
+		"DELETE " + routes + "/{id}":              c.deleteRoute,
+		"POST " + routes + "/network/{network}":   c.createRoute,
+		"PATCH " + routes + "/network/{network}":  c.updateRoute,
+		"DELETE " + routes + "/network/{network}": c.deleteRoute,
+		"GET " + routes + "/ip/{addr}":            c.routeByAddr,
+
+		"GET " + tunnels:                          c.listTunnels,
+		"POST " + tunnels:                         c.createTunnel,
+		"GET " + tunnels + "/{id}":                c.getTunnel,
+		"PATCH " + tunnels + "/{id}":              c.updateTunnel,
+		"DELETE " + tunnels + "/{id}":             c.deleteTunnel,
+		"GET " + tunnels + "/{id}/token":          c.getTunnelToken,
+		"GET " + tunnels + "/{id}/connections":    c.listTunnelConnections,
+		"DELETE " + tunnels + "/{id}/connections": c.dropTunnelConnections,
+
+		"GET " + apps:                                c.listApplications,
+		"POST " + apps:                               c.createApplication,
+		"GET " + apps + "/{id}":                      c.getApplication,
+		"PUT " + apps + "/{id}":                      c.replaceApplication,
+		"DELETE " + apps + "/{id}":                   c.deleteApplication,
+		"GET " + apps + "/{id}/policies":             c.listPolicies,
+		"POST " + apps + "/{id}/policies":            c.createPolicy,
+		"GET " + apps + "/{id}/policies/{policy}":    c.getPolicy,
+		"PUT " + apps + "/{id}/policies/{policy}":    c.replacePolicy,
+		"DELETE " + apps + "/{id}/policies/{policy}": c.deletePolicy,
+
+		"GET " + cas:              c.listGatewayCAs,
+		"POST " + cas:             c.createGatewayCA,
+		"DELETE " + cas + "/{id}": c.deleteGatewayCA,
+
+		"GET " + devices:                                    c.listDevices,
+		"POST " + devices + "/revoke":                       c.revokeDevices(false, false),
+		"POST " + devices + "/unrevoke":                     c.revokeDevices(false, true),
+		"GET " + devices + "/registrations":                 c.listRegistrations,
+		"POST " + devices + "/registrations/revoke":         c.revokeDevices(true, false),
+		"POST " + devices + "/registrations/unrevoke":       c.revokeDevices(true, true),
+		"GET " + devices + "/registrations/{id}":            c.getRegistration,
+		"GET " + devices + "/physical-devices":              c.listPhysicalDevices,
+		"GET " + devices + "/physical-devices/{id}":         c.getPhysicalDevice,
+		"POST " + devices + "/physical-devices/{id}/revoke": c.revokePhysicalDevice,
+		"GET " + devices + "/{id}":                          c.getDevice,
+
+		"GET " + users:           c.listUsers,
+		"GET " + users + "/{id}": c.getUser,
+		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
+	}
+}
+
+func (c *Control) health(context.Context, *call) (answer, error) {
+	return answer{result: map[string]string{"status": "ok"}}, nil
+}

@@ -1,0 +1,98 @@
+package control
+
+import (
+	"context"
+	"encoding/base64"
+	"time"
+
+	"weft/api"
+	"weft/control/store"
+	"weft/internal/kind"
+)
+
+func (c *Control) createEnrolmentKey(ctx context.Context, q *call) (answer, error) {
+	var in api.NewEnrolmentKey
+	if err := q.body(&in); err != nil {
+		return answer{}, err
+	}
+	var k store.EnrolmentKey
+	var secret string
+	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
+		k, secret, err = tx.CreateEnrolmentKey(ctx, in)
+		return err
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	expires, err := time.Parse(time.RFC3339, k.ExpiresAt)
+	if err != nil {
+		return answer{}, err
+	}
+	e := api.EnrolmentString{ControlURL: c.publicURL, CAFingerprint: c.certs.fingerprint(), Key: api.Secret(secret)}
+	return answer{result: api.EnrolmentKey{ID: k.ID, Enrolment: e.Encode(), Email: k.Email, MaxUses: k.MaxUses, ExpiresAt: expires}}, nil
+}
+
+// authEnrol comes before the body: the key is in it, so until then all that is known is the address.
+func authEnrol(c *Control, _ context.Context, q *call) error {
+	if !c.enrolments.allow(q.addr, time.Now()) {
+		return tooMany(5, "too many enrolments")
+	}
+	return nil
+}
+
+func (c *Control) enrol(ctx context.Context, q *call) (answer, error) {
+	var in api.EnrolRequest
+	if err := q.body(&in); err != nil {
+		return answer{}, err
+	}
+	key, err := parsePublicKey("/public_key", in.PublicKey)
+	if err != nil {
+		return answer{}, err
+	}
+	q.actor = store.Actor{Type: "enrolment", ID: q.addr.String()}
+	var d store.Device
+	var token string
+	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
+		d, token, err = tx.Enrol(ctx, in.Key, store.NewDevice{
+			Name: in.DeviceName, OS: in.OS, Version: in.Version, PublicKey: key, SourceIP: q.addr.String(),
+		})
+		return err
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{result: api.EnrolResponse{
+		AccountID: c.AccountID(), DeviceID: d.ID, RegistrationID: d.RegistrationID, Token: token, Email: d.Email, CAPEM: string(c.CAPEM()),
+	}}, nil
+}
+
+// parsePublicKey reads a Curve25519 public key (RFC 7748) in base64 and returns its one spelling. A key of low order
+// agrees on the same secret with everybody, so the few of them are refused by their shape: all but a byte or two zero.
+func parsePublicKey(pointer, s string) (string, error) {
+	raw, err := base64.StdEncoding.Strict().DecodeString(s)
+	if err != nil || len(raw) != 32 {
+		return "", kind.Field(pointer, "a public key is 32 bytes in base64")
+	}
+	zeros := 0
+	for _, b := range raw {
+		if b == 0 {
+			zeros++
+		}
+	}
+	if zeros >= 31 {
+		return "", kind.Field(pointer, "the public key is not usable")
+	}
+	return base64.StdEncoding.EncodeToString(raw), nil
+}
+
+func (c *Control) agentSelf(_ context.Context, q *call) (answer, error) {
+	created, err := time.Parse(time.RFC3339, q.device.CreatedAt)
+	return answer{result: api.AgentSelf{
+		AccountID: c.AccountID(), DeviceID: q.device.ID, Email: q.device.Email, Name: q.device.Name, PublicKey: q.device.PublicKey, CreatedAt: created,
+	}}, err
+}
+
+func (c *Control) agentDelete(ctx context.Context, q *call) (answer, error) {
+	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) error { return tx.DeleteDevice(ctx, q.device.ID) })
+	return answer{}, err
+}

@@ -1,0 +1,148 @@
+package control
+
+import (
+	"context"
+	"encoding/base64"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weft/api"
+	"weft/control/store"
+	"weft/vnet"
+)
+
+// maxViews is how many revisions a receiver may be behind and still get a delta.
+const maxViews = 16
+
+const rebuildRetry = time.Second
+
+// hub turns revisions of the store into views, one after the other, and wakes the streams.
+type hub struct {
+	store *store.Store
+	log   *slog.Logger
+	pool  vnet.Pool
+
+	current atomic.Pointer[view]
+
+	mu     sync.Mutex
+	recent []*view // oldest first, the current one last; guarded by mu
+}
+
+func newHub(s *store.Store, log *slog.Logger) *hub {
+	return &hub{store: s, log: log, pool: vnet.DefaultPool(s.Account().ULA)}
+}
+
+// run rebuilds after every change until ctx ends.
+func (h *hub) run(ctx context.Context) {
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.store.Changed():
+		case <-retry.C:
+		}
+		if err := h.rebuild(ctx); err != nil && ctx.Err() == nil {
+			h.log.ErrorContext(ctx, "build state", "error", err)
+			retry.Reset(rebuildRetry)
+		}
+	}
+}
+
+// rebuild makes a view of the newest revision and publishes it.
+func (h *hub) rebuild(ctx context.Context) error {
+	old := h.current.Load()
+	var v *view
+	err := h.store.View(ctx, func(r *store.Reader) (err error) {
+		v, err = load(ctx, r, old)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if old != nil && v.revision == old.revision {
+		return nil
+	}
+	v.account, v.pool = h.store.Account(), h.pool
+	if err := v.compile(old); err != nil {
+		h.log.ErrorContext(ctx, "compile policy; everything is denied until it is repaired", "policy_rev", v.revision, "error", err)
+	}
+	if err := v.index(old); err != nil {
+		return err
+	}
+	if err := h.settleSlots(ctx, v, old); err != nil {
+		return err
+	}
+	h.publish(v)
+	return nil
+}
+
+// settleSlots assigns slots and keeps them before anybody is told.
+func (h *hub) settleSlots(ctx context.Context, v, old *view) error {
+	changed, errs := v.assignSlots(old)
+	for _, err := range errs {
+		h.log.ErrorContext(ctx, "assign slots", "error", err)
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	err := h.store.Update(ctx, store.System, func(tx *store.Tx) error {
+		for device, slots := range changed {
+			if err := tx.SetSlots(ctx, device, slots); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return v.index(old)
+}
+
+func (h *hub) publish(v *view) {
+	h.mu.Lock()
+	old := h.current.Swap(v)
+	h.recent = append(h.recent, v)
+	if len(h.recent) > maxViews {
+		h.recent = append([]*view(nil), h.recent[1:]...)
+	}
+	h.mu.Unlock()
+	if old != nil {
+		old.retire()
+	}
+}
+
+// at waits for a view of at least the revision: what a caller was authenticated by must be in what it is told.
+func (h *hub) at(ctx context.Context, revision uint64) (*view, error) {
+	for {
+		v := h.current.Load()
+		if v.revision >= revision {
+			return v, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-v.superseded:
+		}
+	}
+}
+
+// known returns the view of a revision that is still remembered.
+func (h *hub) known(revision uint64) (*view, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, v := range h.recent {
+		if v.revision == revision {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+func connectorKey(t store.TunnelKey, gatewayID string) api.Secret {
+	return api.Secret(base64.StdEncoding.EncodeToString(api.ConnectorKey(t.SecretHash, gatewayID)))
+}

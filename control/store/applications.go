@@ -1,0 +1,295 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"weft/access"
+	"weft/api"
+	"weft/internal/kind"
+	"weft/targets"
+)
+
+// maxApplications is the documented limit of an account.
+const maxApplications = 500
+
+// ApplicationFilter selects applications; zero fields select all.
+type ApplicationFilter struct {
+	Name, AUD, Search string
+	Exact             bool // Name matches wholly, not as a part
+	// Attributes are "key=value" pairs that some criterion must ask for.
+	Attributes []string
+}
+
+func (f *ApplicationFilter) match(a *api.Application) bool {
+	name, want := nameKey(a.Name), nameKey(f.Name)
+	switch {
+	case f.Name != "" && f.Exact && name != want:
+		return false
+	case f.Name != "" && !strings.Contains(name, want):
+		return false
+	case f.AUD != "" && a.AUD != f.AUD:
+		return false
+	case f.Search != "" && !strings.Contains(name, nameKey(f.Search)) && a.ID != f.Search && a.AUD != f.Search:
+		return false
+	}
+	for _, pair := range f.Attributes {
+		if !hasAttribute(a, pair) {
+			return false
+		}
+	}
+	return true
+}
+
+func hasAttribute(a *api.Application, pair string) bool {
+	key, value, _ := strings.Cut(pair, "=")
+	for _, c := range a.Criteria {
+		for _, v := range c.Attributes[key] {
+			if strings.EqualFold(v, value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func scanApplication(rs *sql.Rows) (api.Application, error) {
+	a := api.Application{Type: api.ApplicationType, Policies: []api.Policy{}}
+	var criteria string
+	if err := rs.Scan(&a.ID, &a.AUD, &a.Name, &criteria); err != nil {
+		return a, err
+	}
+	return a, json.Unmarshal([]byte(criteria), &a.Criteria)
+}
+
+const policyColumns = `application_id, id, name, decision, precedence, include_rules, exclude_rules, require_rules, connection_rules, created_at, updated_at`
+
+type policyRow struct {
+	application string
+	policy      api.Policy
+}
+
+func scanPolicy(rs *sql.Rows) (policyRow, error) {
+	var r policyRow
+	p := &r.policy
+	var include, exclude, require, connection string
+	if err := rs.Scan(&r.application, &p.ID, &p.Name, &p.Decision, &p.Precedence, &include, &exclude, &require, &connection, &p.CreatedAt, &p.UpdatedAt); err != nil {
+		return r, err
+	}
+	for text, to := range map[*string]any{&include: &p.Include, &exclude: &p.Exclude, &require: &p.Require, &connection: &p.Connection} {
+		if err := json.Unmarshal([]byte(*text), to); err != nil {
+			return r, fmt.Errorf("policy %s: %w", p.ID, err)
+		}
+	}
+	return r, nil
+}
+
+// Applications lists all that f selects by creation, with their policies by precedence.
+func (r *Reader) Applications(ctx context.Context, f ApplicationFilter) ([]api.Application, error) {
+	all, err := collect(ctx, r.q, scanApplication, `SELECT id, aud, name, criteria FROM applications ORDER BY created_at, id`)
+	if err != nil {
+		return nil, err
+	}
+	policies, err := collect(ctx, r.q, scanPolicy, `SELECT `+policyColumns+` FROM policies ORDER BY application_id, precedence, created_at, id`)
+	if err != nil {
+		return nil, err
+	}
+	of := map[string][]api.Policy{}
+	for _, p := range policies {
+		of[p.application] = append(of[p.application], p.policy)
+	}
+	out := []api.Application{}
+	for _, a := range all {
+		if ps := of[a.ID]; ps != nil {
+			a.Policies = ps
+		}
+		if f.match(&a) {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+// Application finds one with its policies.
+func (r *Reader) Application(ctx context.Context, id string) (api.Application, error) {
+	a, ok, err := one(ctx, r.q, scanApplication, `SELECT id, aud, name, criteria FROM applications WHERE id = $1`, id)
+	if err != nil {
+		return a, err
+	}
+	if !ok {
+		return a, kind.New(kind.NotFound, "there is no application %q", id)
+	}
+	rows, err := collect(ctx, r.q, scanPolicy, `SELECT `+policyColumns+` FROM policies WHERE application_id = $1 ORDER BY precedence, created_at, id`, id)
+	for _, p := range rows {
+		a.Policies = append(a.Policies, p.policy)
+	}
+	return a, err
+}
+
+// CreateApplication adds an application with its policies.
+func (tx *Tx) CreateApplication(ctx context.Context, in api.ApplicationWrite) (api.Application, error) {
+	var aud [32]byte
+	_, _ = rand.Read(aud[:])
+	a := api.Application{
+		ID: newID(), Type: api.ApplicationType, Name: in.Name, AUD: hex.EncodeToString(aud[:]), Criteria: in.Criteria, Policies: []api.Policy{},
+	}
+	n, err := tx.count(ctx, `applications`, &where{})
+	if err != nil {
+		return a, err
+	}
+	if n >= maxApplications {
+		return a, kind.New(kind.Limit, "the account has reached its limit of %d applications", maxApplications)
+	}
+	if in.Policies != nil {
+		if a.Policies, err = tx.embeddedPolicies(nil, *in.Policies); err != nil {
+			return a, err
+		}
+	}
+	if err := tx.checkApplication(ctx, &a); err != nil {
+		return a, err
+	}
+	criteria, err := json.Marshal(a.Criteria)
+	if err != nil {
+		return a, fmt.Errorf("render criteria: %w", err)
+	}
+	if _, err := tx.exec(ctx, `INSERT INTO applications (id, aud, name, criteria, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)`,
+		a.ID, a.AUD, a.Name, string(criteria), tx.at); err != nil {
+		return a, err
+	}
+	if err := tx.putPolicies(ctx, a); err != nil {
+		return a, err
+	}
+	return a, tx.changed(ctx, Applications, "application.create", a.ID, a)
+}
+
+// ReplaceApplication replaces name and criteria; nil policies leave the policies alone, others replace them all.
+func (tx *Tx) ReplaceApplication(ctx context.Context, id string, in api.ApplicationWrite) (api.Application, error) {
+	before, err := tx.Application(ctx, id)
+	if err != nil {
+		return before, err
+	}
+	a := before
+	a.Name, a.Criteria = in.Name, in.Criteria
+	if in.Policies != nil {
+		if a.Policies, err = tx.embeddedPolicies(before.Policies, *in.Policies); err != nil {
+			return a, err
+		}
+	}
+	return a, tx.saveApplication(ctx, before, &a, "application.update")
+}
+
+func (tx *Tx) saveApplication(ctx context.Context, before api.Application, a *api.Application, action string) error {
+	if err := tx.checkApplication(ctx, a); err != nil {
+		return err
+	}
+	criteria, err := json.Marshal(a.Criteria)
+	if err != nil {
+		return fmt.Errorf("render criteria: %w", err)
+	}
+	if _, err := tx.exec(ctx, `UPDATE applications SET name = $1, criteria = $2, updated_at = $3 WHERE id = $4`,
+		a.Name, string(criteria), tx.at, a.ID); err != nil {
+		return err
+	}
+	if err := tx.putPolicies(ctx, *a); err != nil {
+		return err
+	}
+	return tx.changed(ctx, Applications, action, a.ID, change{before, a})
+}
+
+// DeleteApplication removes an application and its policies for good.
+func (tx *Tx) DeleteApplication(ctx context.Context, id string) error {
+	a, err := tx.Application(ctx, id)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.exec(ctx, `DELETE FROM applications WHERE id = $1`, id); err != nil {
+		return err
+	}
+	return tx.changed(ctx, Applications, "application.delete", id, a)
+}
+
+// putPolicies makes the rows of an application's policies those of a.
+func (tx *Tx) putPolicies(ctx context.Context, a api.Application) error {
+	if _, err := tx.exec(ctx, `DELETE FROM policies WHERE application_id = $1`, a.ID); err != nil {
+		return err
+	}
+	for _, p := range a.Policies {
+		var text [4]string
+		for i, v := range []any{p.Include, p.Exclude, p.Require, p.Connection} {
+			raw, err := json.Marshal(v)
+			if err != nil {
+				return fmt.Errorf("render policy: %w", err)
+			}
+			text[i] = string(raw)
+		}
+		if _, err := tx.exec(ctx, `INSERT INTO policies (`+policyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			a.ID, p.ID, p.Name, p.Decision, p.Precedence, text[0], text[1], text[2], text[3], p.CreatedAt, p.UpdatedAt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkApplication checks a by the rules of the domain and against the other applications.
+func (tx *Tx) checkApplication(ctx context.Context, a *api.Application) error {
+	d, err := DomainApplication(a)
+	if err != nil {
+		return err
+	}
+	for i := range d.Criteria { // the wire keeps the spelling that the domain knows
+		a.Criteria[i].Protocol = string(d.Criteria[i].Protocol)
+	}
+	if err := d.Validate(); err != nil {
+		return err
+	}
+	all, err := tx.Applications(ctx, ApplicationFilter{})
+	if err != nil {
+		return err
+	}
+	others := make([]access.Application, 0, len(all))
+	for i := range all {
+		o, err := DomainApplication(&all[i])
+		if err != nil {
+			return err
+		}
+		others = append(others, o)
+	}
+	return access.CheckPorts(&d, others)
+}
+
+// DomainApplication turns the wire form into the domain's.
+func DomainApplication(a *api.Application) (access.Application, error) {
+	d := access.Application{ID: a.ID, Name: a.Name, AUD: a.AUD}
+	for i, c := range a.Criteria {
+		at := "/target_criteria/" + strconv.Itoa(i)
+		if c.Port < 1 || c.Port > 65535 {
+			return d, kind.Field(at+"/port", "a port is 1 to 65535, not %d", c.Port)
+		}
+		p, err := targets.ParseProtocol(c.Protocol)
+		if err != nil {
+			return d, prefixPointer(at+"/protocol", err)
+		}
+		d.Criteria = append(d.Criteria, targets.Criteria{Attributes: c.Attributes, Port: uint16(c.Port), Protocol: p})
+	}
+	for _, p := range a.Policies {
+		d.Policies = append(d.Policies, domainPolicy(p))
+	}
+	return d, nil
+}
+
+func domainPolicy(p api.Policy) access.Policy {
+	d := access.Policy{
+		ID: p.ID, Name: p.Name, Decision: p.Decision, Precedence: p.Precedence,
+		Include: p.Include, Require: p.Require, Exclude: p.Exclude,
+	}
+	if p.Connection != nil && p.Connection.SSH != nil {
+		d.SSH = &access.SSHRules{Usernames: p.Connection.SSH.Usernames, AllowEmailAlias: p.Connection.SSH.AllowEmailAlias}
+	}
+	return d
+}

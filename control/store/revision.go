@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+)
+
+// The collections that carry a revision: what a watcher reloads when it changed.
+const (
+	Networks     = "networks"
+	Routes       = "routes"
+	Tunnels      = "tunnels"
+	Targets      = "targets"
+	Applications = "applications"
+	Users        = "users"
+	Devices      = "devices"
+	Gateways     = "gateways"
+	GatewayCAs   = "gateway_cas"
+)
+
+var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs}
+
+// Revision is the newest revision of any collection.
+func (r *Reader) Revision(ctx context.Context) (uint64, error) {
+	var rev sql.NullInt64
+	if err := r.q.QueryRowContext(ctx, `SELECT MAX(revision) FROM collection_revisions`).Scan(&rev); err != nil {
+		return 0, fmt.Errorf("read revision: %w", err)
+	}
+	return uint64(rev.Int64), nil
+}
+
+// Revisions of all collections.
+func (r *Reader) Revisions(ctx context.Context) (map[string]uint64, error) {
+	type row struct {
+		name string
+		rev  uint64
+	}
+	rows, err := collect(ctx, r.q, func(rs *sql.Rows) (row, error) {
+		var x row
+		return x, rs.Scan(&x.name, &x.rev)
+	}, `SELECT collection, revision FROM collection_revisions`)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]uint64, len(rows))
+	for _, x := range rows {
+		out[x.name] = x.rev
+	}
+	return out, nil
+}
+
+// touch raises the revision of a collection to this transaction's.
+func (tx *Tx) touch(ctx context.Context, collection string) error {
+	if tx.touched[collection] {
+		return nil
+	}
+	tx.touched[collection] = true
+	_, err := tx.exec(ctx, `UPDATE collection_revisions SET revision = $1 WHERE collection = $2`, int64(tx.revision), collection)
+	return err
+}
+
+// BeginEpoch raises every collection to a revision above all that were ever given out: at least the clock's Unix
+// seconds, so that a database restored from a backup does not give a number again that a receiver may remember
+// with other content.
+func (tx *Tx) BeginEpoch(ctx context.Context) error {
+	tx.revision = max(tx.revision, uint64(tx.time.Unix()))
+	for _, c := range allCollections {
+		if err := tx.touch(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AuditEvent is one entry of the audit table.
+type AuditEvent struct {
+	ID, At, Action       string
+	Revision             uint64
+	Actor                Actor
+	ObjectType, ObjectID string
+	Detail               json.RawMessage
+}
+
+// audit adds an event to the transaction; detail is marshalled and must hold no secret.
+func (tx *Tx) audit(ctx context.Context, action, objectType, objectID string, detail any) error {
+	raw, err := json.Marshal(detail)
+	if err != nil {
+		return fmt.Errorf("render audit detail: %w", err)
+	}
+	id, err := newTimeID()
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(ctx, `INSERT INTO audit_events (id, revision, at, actor_type, actor_id, action, object_type, object_id, detail)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		id, int64(tx.revision), tx.at, tx.actor.Type, tx.actor.ID, action, objectType, objectID, string(raw))
+	return err
+}
+
+// changed is touch and audit together: what nearly every write ends with.
+func (tx *Tx) changed(ctx context.Context, collection, action, objectID string, detail any) error {
+	if err := tx.touch(ctx, collection); err != nil {
+		return err
+	}
+	return tx.audit(ctx, action, collection, objectID, detail)
+}
+
+// AuditEvents returns the newest events first, at most limit.
+func (r *Reader) AuditEvents(ctx context.Context, limit int) ([]AuditEvent, error) {
+	return collect(ctx, r.q, func(rs *sql.Rows) (AuditEvent, error) {
+		var e AuditEvent
+		var detail string
+		err := rs.Scan(&e.ID, &e.Revision, &e.At, &e.Actor.Type, &e.Actor.ID, &e.Action, &e.ObjectType, &e.ObjectID, &detail)
+		e.Detail = json.RawMessage(detail)
+		return e, err
+	}, `SELECT id, revision, at, actor_type, actor_id, action, object_type, object_id, detail
+		FROM audit_events ORDER BY id DESC LIMIT $1`, limit)
+}

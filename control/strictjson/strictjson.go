@@ -1,0 +1,185 @@
+// Package strictjson decodes request bodies so that what was written is what takes effect: a key that stands twice,
+// a key that nobody reads, a value of the wrong type and anything after the value are refused, each with a pointer
+// (RFC 6901) to the place. A field that a careless decoder would drop ("exclud") would widen access without a sound.
+package strictjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"weft/internal/kind"
+)
+
+const maxDepth = 32
+
+// Decode reads the one JSON value of raw into v. ignore names keys of the top-level object (or of the objects in a
+// top-level array) that are dropped before.
+func Decode(raw []byte, v any, ignore ...string) error {
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return kind.New(kind.Invalid, "the request needs a JSON body")
+	}
+	if !utf8.Valid(raw) {
+		return kind.New(kind.Invalid, "the body is not valid UTF-8")
+	}
+	if err := scan(raw); err != nil {
+		return err
+	}
+	if len(ignore) > 0 {
+		var err error
+		if raw, err = drop(raw, ignore); err != nil {
+			return err
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	return explain(d.Decode(v))
+}
+
+// scan checks the syntax, the keys and that nothing follows.
+func scan(raw []byte) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	if err := value(d, "", 0); err != nil {
+		return explain(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return kind.New(kind.Invalid, "the body has more after its JSON value")
+	}
+	return nil
+}
+
+func value(d *json.Decoder, at string, depth int) error {
+	t, err := d.Token()
+	if err != nil {
+		return err
+	}
+	open, ok := t.(json.Delim)
+	if !ok {
+		return nil
+	}
+	if depth >= maxDepth {
+		return kind.Field(at, "the body is nested deeper than %d levels", maxDepth)
+	}
+	if open == '{' {
+		err = object(d, at, depth)
+	} else {
+		err = array(d, at, depth)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = d.Token() // the closing one; the decoder checks that it fits
+	return err
+}
+
+func object(d *json.Decoder, at string, depth int) error {
+	seen := map[string]bool{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		key, ok := t.(string)
+		if !ok {
+			return kind.Field(at, "the key of an object is not a string")
+		}
+		place := at + "/" + escape(key)
+		// The decoder matches field names without case, so keys that differ only in case would override each other.
+		folded := strings.ToLower(key)
+		if seen[folded] {
+			return kind.Field(place, "the key %q stands twice", clip(key))
+		}
+		seen[folded] = true
+		if err := value(d, place, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func array(d *json.Decoder, at string, depth int) error {
+	for i := 0; d.More(); i++ {
+		if err := value(d, at+"/"+strconv.Itoa(i), depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop removes keys from the top-level object, or from each object of a top-level array.
+func drop(raw []byte, keys []string) ([]byte, error) {
+	switch bytes.TrimSpace(raw)[0] {
+	case '{':
+		return dropFrom(raw, keys)
+	case '[':
+		var all []json.RawMessage
+		if err := json.Unmarshal(raw, &all); err != nil {
+			return nil, explain(err)
+		}
+		for i, item := range all {
+			if t := bytes.TrimSpace(item); len(t) > 0 && t[0] == '{' {
+				kept, err := dropFrom(item, keys)
+				if err != nil {
+					return nil, err
+				}
+				all[i] = kept
+			}
+		}
+		return json.Marshal(all)
+	default:
+		return raw, nil
+	}
+}
+
+func dropFrom(raw []byte, keys []string) ([]byte, error) {
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, explain(err)
+	}
+	for _, k := range keys {
+		delete(m, k)
+	}
+	return json.Marshal(m)
+}
+
+// explain gives the errors of encoding/json a kind and, where it is known, a place.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if k, ok := errors.AsType[*kind.Error](err); ok {
+		return k
+	}
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		pointer := ""
+		if t.Field != "" {
+			pointer = "/" + strings.ReplaceAll(t.Field, ".", "/")
+		}
+		return kind.Field(pointer, "the value is a JSON %s, which does not fit here", t.Value)
+	}
+	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return kind.New(kind.Invalid, "the body is not valid JSON at byte %d", s.Offset).WithCause(err)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		if key, unquoteErr := strconv.Unquote(name); unquoteErr == nil {
+			return kind.Field("/"+escape(key), "the field %q is unknown", clip(key))
+		}
+	}
+	return kind.New(kind.Invalid, "the body is not valid JSON").WithCause(err)
+}
+
+func escape(key string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(clip(key))
+}
+
+func clip(s string) string {
+	if len(s) > 80 {
+		return strings.ToValidUTF8(s[:80], "") + "..."
+	}
+	return s
+}

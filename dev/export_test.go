@@ -1,0 +1,8 @@
+package dev
+
+// The parts that tests look at from outside.
+var (
+	ChooseForTest = choose
+	BundleForTest = bundle
+	LockForTest   = lockDir
+)

@@ -1,0 +1,328 @@
+// Package connectors is the gateway's end of the connector protocol (internal/connwire): it accepts the
+// connections that connectors dial, checks their proofs, and opens flows over them.
+//
+// The replicas of a tunnel are equal: a flow goes to the live one with the fewest open flows, and to another when
+// that one dies, or will not take it, before any byte has moved.
+package connectors
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"golang.org/x/time/rate"
+
+	"weft/api"
+	"weft/internal/connwire"
+	"weft/vnet"
+)
+
+// Limits bound what connectors can drive; zero means the default.
+type Limits struct {
+	MaxSessions          int // connected connectors of all tunnels; 1024
+	MaxSessionsPerTunnel int // 32
+	MaxHandshakes        int // connections that have not proved themselves; 64
+}
+
+// Config of a Listener.
+type Config struct {
+	// Listen is the UDP address; port 0 means any.
+	Listen      netip.AddrPort
+	Certificate tls.Certificate
+	// ResetKey makes stateless resets (RFC 9000 section 10.3) that survive a restart.
+	ResetKey quic.StatelessResetKey
+	Limits   Limits
+	Logger   *slog.Logger
+}
+
+// Listener accepts connectors. Its methods are safe for concurrent use.
+type Listener struct {
+	cfg       Config
+	socket    *net.UDPConn
+	transport *quic.Transport
+	quic      *quic.Listener
+	keys      atomic.Pointer[map[vnet.TunnelID][]byte]
+	counters  counters
+	handshake chan struct{} // a token per connection that has not proved itself
+
+	mu       sync.Mutex
+	sessions map[vnet.TunnelID][]*session
+	total    int
+	next     uint // rotates the start of the search
+}
+
+type counters struct {
+	accepted, refused, handshakesDropped, dials, retries atomic.Uint64
+}
+
+// Stats is a snapshot of the counters.
+type Stats struct {
+	Sessions          int
+	Accepted          uint64
+	Refused           uint64 // proofs that failed, limits, broken protocol
+	HandshakesDropped uint64 // beyond MaxHandshakes
+	Dials             uint64
+	Retries           uint64 // dials that went to another replica
+}
+
+// sourceRate is how many new connections a second are taken without asking the
+// source to prove its address (QUIC Retry, RFC 9000 section 8.1.2).
+const sourceRate = 64
+
+// Listen opens the socket. Run serves it; Close ends it.
+func Listen(cfg Config) (*Listener, error) {
+	cfg.Limits = cfg.Limits.withDefaults()
+	socket, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(cfg.Listen))
+	if err != nil {
+		return nil, fmt.Errorf("listen for connectors on %v: %w", cfg.Listen, err)
+	}
+	limiter := rate.NewLimiter(sourceRate, sourceRate)
+	tr := &quic.Transport{
+		Conn:                socket,
+		StatelessResetKey:   &cfg.ResetKey,
+		VerifySourceAddress: func(net.Addr) bool { return !limiter.Allow() },
+	}
+	l := &Listener{
+		cfg: cfg, socket: socket, transport: tr,
+		handshake: make(chan struct{}, cfg.Limits.MaxHandshakes),
+		sessions:  make(map[vnet.TunnelID][]*session),
+	}
+	l.keys.Store(&map[vnet.TunnelID][]byte{})
+	// A connector opens one stream of its own: the one with its Hello.
+	l.quic, err = tr.Listen(&tls.Config{
+		Certificates: []tls.Certificate{cfg.Certificate},
+		NextProtos:   []string{connwire.ALPN},
+		MinVersion:   tls.VersionTLS13,
+	}, connwire.QUICConfig(1))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen for connectors: %w", err), tr.Close(), socket.Close())
+	}
+	return l, nil
+}
+
+func (l Limits) withDefaults() Limits {
+	l.MaxSessions = orDefault(l.MaxSessions, 1024)
+	l.MaxSessionsPerTunnel = orDefault(l.MaxSessionsPerTunnel, 32)
+	l.MaxHandshakes = orDefault(l.MaxHandshakes, 64)
+	return l
+}
+
+func orDefault(v, def int) int {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// Addr is the address in use.
+func (l *Listener) Addr() netip.AddrPort {
+	a, ok := l.socket.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := a.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// Run serves until ctx ends, then closes every session and the socket.
+func (l *Listener) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer func() { l.report(ctx, l.Close()) }()
+	for {
+		conn, err := l.quic.Accept(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("accept connector: %w", err)
+		}
+		select {
+		case l.handshake <- struct{}{}:
+		default:
+			l.counters.handshakesDropped.Add(1)
+			l.report(ctx, conn.CloseWithError(connwire.CodeRefused, "too many handshakes"))
+			continue
+		}
+		wg.Go(func() { l.serve(ctx, conn) })
+	}
+}
+
+func (l *Listener) report(ctx context.Context, err error) {
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		l.cfg.Logger.DebugContext(ctx, "connector listener", slog.Any("error", err))
+	}
+}
+
+// Close ends every session and frees the socket; it is idempotent.
+func (l *Listener) Close() error {
+	for _, s := range l.all() {
+		s.close(connwire.CodeClosed, "gateway stops")
+	}
+	return errors.Join(l.quic.Close(), l.transport.Close(), l.socket.Close())
+}
+
+func (l *Listener) all() []*session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []*session
+	for _, ss := range l.sessions {
+		all = append(all, ss...)
+	}
+	return all
+}
+
+// SetTunnels replaces the tunnels and their keys; sessions of a tunnel that is gone, or whose key changed, end.
+func (l *Listener) SetTunnels(keys map[vnet.TunnelID][]byte) {
+	l.keys.Store(&keys)
+	for _, s := range l.all() {
+		if k, ok := keys[s.tunnel]; !ok || !hmac.Equal(k, s.key) {
+			s.close(connwire.CodeRevoked, "tunnel revoked")
+		}
+	}
+}
+
+// Stats returns the counters.
+func (l *Listener) Stats() Stats {
+	l.mu.Lock()
+	n := l.total
+	l.mu.Unlock()
+	return Stats{
+		Sessions: n, Accepted: l.counters.accepted.Load(), Refused: l.counters.refused.Load(),
+		HandshakesDropped: l.counters.handshakesDropped.Load(),
+		Dials:             l.counters.dials.Load(), Retries: l.counters.retries.Load(),
+	}
+}
+
+// serve runs one connection from its Hello to its end.
+func (l *Listener) serve(ctx context.Context, conn *quic.Conn) {
+	s, err := l.greet(ctx, conn)
+	<-l.handshake
+	log := l.cfg.Logger.With(slog.String("remote", conn.RemoteAddr().String()))
+	if err != nil {
+		l.counters.refused.Add(1)
+		log.WarnContext(ctx, "connector refused", slog.Any("error", err))
+		l.report(ctx, conn.CloseWithError(connwire.CodeRefused, "refused"))
+		return
+	}
+	log = log.With(slog.String("tunnel_id", string(s.tunnel)), slog.String("connector_id", s.id))
+	log.InfoContext(ctx, "connector connected", slog.String("software", s.software))
+	err = s.mux.Run(conn.Context())
+	l.remove(s)
+	log.InfoContext(ctx, "connector gone", slog.Any("error", context.Cause(conn.Context())), slog.Any("detail", err))
+}
+
+// greet reads the Hello, checks it and answers.
+func (l *Listener) greet(ctx context.Context, conn *quic.Conn) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, connwire.HandshakeTimeout)
+	defer cancel()
+	stream, err := conn.AcceptStream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("accept first stream: %w", err)
+	}
+	if err := stream.SetDeadline(time.Now().Add(connwire.HandshakeTimeout)); err != nil {
+		return nil, fmt.Errorf("set deadline: %w", err)
+	}
+	hello, err := connwire.ReadHello(stream)
+	if err != nil {
+		return nil, fmt.Errorf("read hello: %w", err)
+	}
+	s, err := l.admit(conn, hello)
+	v := connwire.Verdict{OK: err == nil}
+	if err != nil {
+		v.Message = err.Error()
+	}
+	if _, werr := stream.Write(v.Append(nil)); werr != nil || err != nil {
+		if s != nil {
+			l.remove(s)
+		}
+		return nil, errors.Join(err, werr)
+	}
+	return s, stream.SetDeadline(time.Time{})
+}
+
+// errProof says nothing about which half was wrong.
+var errProof = errors.New("unknown tunnel or wrong proof")
+
+// admit checks the proof and the limits and registers the session.
+func (l *Listener) admit(conn *quic.Conn, h connwire.Hello) (*session, error) {
+	tunnel := vnet.TunnelID(h.TunnelID)
+	state := conn.ConnectionState().TLS
+	exported, err := state.ExportKeyingMaterial(api.ConnectorProofLabel, nil, 32)
+	if err != nil {
+		return nil, fmt.Errorf("export keying material: %w", err)
+	}
+	key, known := (*l.keys.Load())[tunnel]
+	want := api.ConnectorProof(key, exported, h.TunnelID, h.ConnectorID)
+	if ok := hmac.Equal(want, h.Proof[:]); !ok || !known || len(key) == 0 || h.ConnectorID == "" {
+		return nil, errProof
+	}
+	s := &session{
+		conn: conn, tunnel: tunnel, id: h.ConnectorID, software: h.Software, key: key, mux: connwire.NewMux(conn),
+	}
+	if err := l.add(s); err != nil {
+		return nil, err
+	}
+	// The keys may have changed between the check and the registration.
+	if k := (*l.keys.Load())[tunnel]; !hmac.Equal(k, key) {
+		l.remove(s)
+		return nil, errProof
+	}
+	l.counters.accepted.Add(1)
+	return s, nil
+}
+
+// add registers s; an older session of the same connector is replaced.
+func (l *Listener) add(s *session) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.sessions[s.tunnel]
+	kept := make([]*session, 0, len(list)+1)
+	for _, old := range list {
+		if old.id == s.id {
+			defer old.close(connwire.CodeReplaced, "replaced by a newer connection")
+			l.total--
+			continue
+		}
+		kept = append(kept, old)
+	}
+	if len(kept) >= l.cfg.Limits.MaxSessionsPerTunnel || l.total >= l.cfg.Limits.MaxSessions {
+		l.setLocked(s.tunnel, kept)
+		return connwire.ErrLimit
+	}
+	l.total++
+	l.setLocked(s.tunnel, append(kept, s))
+	return nil
+}
+
+func (l *Listener) remove(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.sessions[s.tunnel]
+	kept := make([]*session, 0, len(list))
+	for _, other := range list {
+		if other == s {
+			l.total--
+			continue
+		}
+		kept = append(kept, other)
+	}
+	l.setLocked(s.tunnel, kept)
+}
+
+func (l *Listener) setLocked(t vnet.TunnelID, list []*session) {
+	if len(list) == 0 {
+		delete(l.sessions, t)
+		return
+	}
+	l.sessions[t] = list
+}

@@ -1,0 +1,19 @@
+package gateway
+
+import (
+	"time"
+
+	"weft/gateway/audit"
+	"weft/tunnel"
+)
+
+// SetTunnelForTest replaces tunnel.New.
+func (g *Gateway) SetTunnelForTest(f func(tunnel.Config) (*tunnel.Tunnel, error)) { g.newTunnel = f }
+
+// SetNowForTest replaces time.Now where the age of the state is judged.
+func (g *Gateway) SetNowForTest(f func() time.Time) { g.now = f }
+
+// SetAuditForTest replaces the audit file.
+func (g *Gateway) SetAuditForTest(l *audit.Log) {
+	g.openAudit = func(string) (*audit.Log, error) { return l, nil }
+}

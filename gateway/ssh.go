@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"weft/access"
+	"weft/api"
+	"weft/gateway/audit"
+	"weft/gateway/enforce"
+	"weft/gateway/sessions"
+	"weft/gateway/sshproxy"
+	"weft/internal/connwire"
+	"weft/internal/kind"
+	"weft/targets"
+)
+
+// sshCutGrace is how long the proxy may take to tell the user why a session is cut.
+const sshCutGrace = 500 * time.Millisecond
+
+// serveSSH terminates SSH. The proxy asks for every decision; it makes none.
+func (g *Gateway) serveSSH(ctx context.Context, s *sessions.Session, client, upstream connwire.Conn) (string, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var last atomic.Pointer[time.Timer]
+	s.OnCut(func(cause error) {
+		cancel(cause)
+		last.Store(time.AfterFunc(sshCutGrace, func() {
+			client.Abort()
+			upstream.Abort()
+		}))
+	})
+	x := &sshSession{g: g, s: s}
+	res := g.proxy.Serve(ctx, &countedConn{Conn: client, counts: &s.Counts}, upstream, sshproxy.Session{
+		ID: s.ID, Email: s.Email,
+		Target:       fmt.Sprintf("%s (%s, %s)", s.Hostname, s.Destination.Addr(), s.VNETName),
+		Authorize:    x.authorize,
+		Certify:      x.certify,
+		CheckHostKey: func(key ssh.PublicKey) error { return x.checkHostKey(ctx, key) },
+		OnLogin:      x.onLogin,
+		OnEvent:      func(e sshproxy.Event) { x.onEvent(ctx, e) },
+	})
+	if t := last.Load(); t != nil {
+		t.Stop()
+	}
+	switch {
+	case res.Refused != nil:
+		return endLoginDenied, res.Err
+	case res.Err != nil:
+		return endReset, res.Err
+	default:
+		return endClosed, nil
+	}
+}
+
+// sshSession answers the proxy's questions about one session.
+type sshSession struct {
+	g *Gateway
+	s *sessions.Session
+}
+
+// authorize asks the current policy for a UNIX user.
+func (x *sshSession) authorize(login string) access.Decision {
+	v := x.g.decide(enforce.Flow{
+		Source: x.s.Source.Addr(), Destination: x.s.Destination, Transport: targets.TransportTCP, Login: login,
+	})
+	d := v.Decision
+	if !v.Allow {
+		d.Allow = false
+		if d.Reason == "" || d.Reason == access.Allowed {
+			d.Reason = v.Reason
+		}
+	}
+	return d
+}
+
+// onLogin puts the decision on record, then binds the session to the UNIX user.
+func (x *sshSession) onLogin(login string, d access.Decision) error {
+	e := x.g.event(audit.SSHLogin, x.s)
+	e.Login, e.Reason, e.PolicyRev = login, string(d.Reason), d.Revision
+	if p := d.Policy; p != nil {
+		e.PolicyID, e.PolicyName = p.ID, p.Name
+	}
+	if !d.Allow {
+		e.Event, e.Decision = audit.SSHDenied, audit.Deny
+		x.g.counts.deny(string(d.Reason))
+	}
+	if err := x.g.audit.Write(e); err != nil {
+		x.g.counts.deny(endAuditFailed)
+		return kind.New(kind.Unavailable, "the login cannot be put on record").WithCause(err)
+	}
+	if !d.Allow {
+		return nil
+	}
+	x.s.SetLogin(login)
+	// The policy may have changed between the decision and now, when the table did not know the user yet.
+	return keep(x.g.view.Load(), x.s)
+}
+
+// errNoCA is shown to the user.
+var errNoCA = kind.New(kind.Unavailable, "the account has no SSH certificate authority yet").
+	WithHint("ask your administrator to create one")
+
+// certify has control sign the key of one login.
+func (x *sshSession) certify(ctx context.Context, pub ssh.PublicKey, login string) (*ssh.Certificate, error) {
+	if x.g.view.Load().Self().SSHCAPublicKey == "" {
+		return nil, errNoCA
+	}
+	var out api.Certificate
+	err := x.g.cfg.Control.Do(ctx, http.MethodPost, api.PathGatewayCertificate, api.CertificateRequest{
+		PublicKey: string(ssh.MarshalAuthorizedKey(pub)), SessionID: x.s.ID, DeviceID: x.s.DeviceID,
+		VNET: x.s.VNET, Destination: x.s.Destination, Login: login,
+	}, &out)
+	if err != nil {
+		return nil, fmt.Errorf("ask control for a certificate: %w", err)
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(out.Certificate))
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	cert, ok := key.(*ssh.Certificate)
+	if !ok {
+		return nil, errors.New("control answered with a key instead of a certificate")
+	}
+	return cert, nil
+}
+
+// checkHostKey pins the target's key on first use; a change is an alarm and a refusal.
+func (x *sshSession) checkHostKey(ctx context.Context, key ssh.PublicKey) error {
+	known, err := x.g.pins.check(x.s.VNET, x.s.Destination, key)
+	if known && err == nil {
+		return nil
+	}
+	e := x.g.event(audit.HostKeyNew, x.s)
+	e.Detail = map[string]string{"type": key.Type(), "fingerprint": ssh.FingerprintSHA256(key)}
+	if err != nil {
+		e.Event, e.Decision, e.Reason, e.Error = audit.HostKeyBad, audit.Deny, "host_key_changed", err.Error()
+		x.g.counts.hostKeyAlarms.Add(1)
+		x.g.log.ErrorContext(ctx, "host key of a target refused", slog.String("session_id", x.s.ID),
+			slog.String("target_id", string(x.s.TargetID)), slog.String("dst", x.s.Destination.String()),
+			slog.String("vnet_id", string(x.s.VNET)), slog.Any("error", err))
+	}
+	return errors.Join(err, x.g.audit.Write(e))
+}
+
+func (x *sshSession) onEvent(ctx context.Context, ev sshproxy.Event) {
+	e := x.g.event(audit.SSHEvent, x.s)
+	e.Type, e.Detail = ev.Type, ev.Detail
+	if err := x.g.audit.Write(e); err != nil {
+		x.g.log.ErrorContext(ctx, "ssh event not on record", slog.String("session_id", x.s.ID), slog.Any("error", err))
+	}
+}
+
+// countedConn counts the bytes of a client's connection.
+type countedConn struct {
+	connwire.Conn
+	counts *connwire.Counts
+}
+
+var _ net.Conn = (*countedConn)(nil)
+
+func (c *countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.counts.Up.Add(int64(n))
+	return n, err
+}
+
+func (c *countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.counts.Down.Add(int64(n))
+	return n, err
+}

@@ -1,0 +1,37 @@
+package sshproxy
+
+// ParseForTest runs the parser of a channel request's payload and returns what it read, for the fuzz test.
+func ParseForTest(request string, payload []byte) (any, error) {
+	switch request {
+	case "pty-req":
+		return parsePTY(payload)
+	case "env":
+		return parseEnv(payload)
+	case "window-change":
+		return parseWindowChange(payload)
+	case "exec":
+		c, err := parseCommand(payload, 128<<10)
+		return struct{ Command string }{c}, err
+	case "subsystem":
+		n, err := parseSubsystem(payload)
+		return struct{ Name string }{n}, err
+	case "signal":
+		n, err := parseSignal(payload)
+		return struct{ Name string }{n}, err
+	case "break":
+		n, err := parseBreak(payload)
+		return struct{ N uint32 }{n}, err
+	case "exit-status":
+		n, err := parseExitStatus(payload)
+		return struct{ N uint32 }{n}, err
+	}
+	panic("no parser for " + request)
+}
+
+// Seams for the fuzz tests.
+var (
+	CleanForTest           = clean
+	DestinationForTest     = destination
+	ListenAddressForTest   = listenAddress
+	ParseExitSignalForTest = parseExitSignal
+)

@@ -1,0 +1,148 @@
+package gateway_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"weft/api"
+	"weft/gateway/audit"
+	"weft/tunnel"
+	"weft/vnet"
+)
+
+func readName(t *testing.T, c net.Conn) string {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := bufio.NewReader(io.LimitReader(c, 64)).ReadString('\n')
+	if err != nil {
+		t.Fatalf("read name: %v", err)
+	}
+	return s[:len(s)-1]
+}
+
+func TestTCP_SameAddressInTwoVNETs(t *testing.T) {
+	w := newWorld(t)
+	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portTCP): serveTCP(t, "a")})
+	w.startConnector(tunB, map[netip.AddrPort]netip.AddrPort{at(portTCP): serveTCP(t, "b")})
+	for slot, want := range map[vnet.Slot]string{slotA: "a", slotB: "b"} {
+		if got := readName(t, w.mustDial(slot, portTCP)); got != want {
+			t.Errorf("slot %d reached %q, want %q", slot, got, want)
+		}
+	}
+}
+
+func TestTCP_HalfCloseKeepsTheOtherDirection(t *testing.T) {
+	w := newWorld(t)
+	target := listen(t, func(c *net.TCPConn) {
+		all, err := io.ReadAll(c) // answers only after the client's FIN
+		if err != nil {
+			return
+		}
+		_, _ = c.Write(append([]byte("got "), all...))
+	})
+	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portTCP): target})
+	c := w.mustDial(slotA, portTCP)
+	want := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)
+	if _, err := c.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, append([]byte("got "), want...)) {
+		t.Errorf("got %d bytes, want %d", len(got), len(want)+4)
+	}
+	e := w.lastAudit(audit.FlowClose)
+	if e.Reason != "closed" || *e.BytesUp != int64(len(want)) || *e.BytesDown != int64(len(want)+4) {
+		t.Errorf("close event: reason %q, up %d, down %d", e.Reason, *e.BytesUp, *e.BytesDown)
+	}
+}
+
+func TestTCP_ResetOfTheTargetReachesTheClient(t *testing.T) {
+	w := newWorld(t)
+	target := listen(t, func(c *net.TCPConn) {
+		_, _ = c.Read(make([]byte, 1))
+		_ = c.SetLinger(0) // close sends a reset
+	})
+	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portTCP): target})
+	c := w.mustDial(slotA, portTCP)
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("read: %v, want a reset", err)
+	}
+	if e := w.lastAudit(audit.FlowClose); e.Reason != "reset" {
+		t.Errorf("reason %q, want reset", e.Reason)
+	}
+}
+
+func TestTCP_Refusals(t *testing.T) {
+	w := newWorld(t)
+	closed := listen(t, func(*net.TCPConn) {})
+	refusing := netip.AddrPortFrom(closed.Addr(), freePort(t))
+	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portTCP): refusing})
+	spoofed := netip.MustParseAddr("100.64.99.1")
+	w.update(func(st *api.GatewayState) {
+		st.Routes["meta"] = api.WireRoute{ID: "meta", Prefix: netip.MustParsePrefix("169.254.0.0/16"), VNET: netA, Tunnel: tunA}
+	})
+	for _, tt := range []struct {
+		name   string
+		source netip.Addr
+		dst    netip.AddrPort
+		want   error
+		reason string
+		event  string
+		within time.Duration
+	}{
+		{"the target refuses", w.source(slotA), at(portTCP), tunnel.ErrRefused, "refused", audit.FlowClose, 500 * time.Millisecond},
+		{"no connector is there", w.source(slotB), at(portTCP), tunnel.ErrUnreachable, "no_connector", audit.FlowClose, 500 * time.Millisecond},
+		{"no application covers the port", w.source(slotA), at(81), tunnel.ErrProhibited, "no_application", audit.FlowDenied, 500 * time.Millisecond},
+		{"no target has the address", w.source(slotA), netip.MustParseAddrPort("10.20.0.6:9000"), tunnel.ErrProhibited, "no_target", audit.FlowDenied, 500 * time.Millisecond},
+		{"the slot is none of the device's", w.source(9), at(portTCP), tunnel.ErrProhibited, "vnet_not_permitted", audit.FlowDenied, 500 * time.Millisecond},
+		{"the control slot is for probes", w.source(vnet.ControlSlot), at(portTCP), tunnel.ErrProhibited, "vnet_not_permitted", audit.FlowDenied, 500 * time.Millisecond},
+		{"a route leads to the metadata service", w.source(slotA), netip.MustParseAddrPort("169.254.169.254:80"), tunnel.ErrProhibited, "destination_forbidden", audit.FlowDenied, 500 * time.Millisecond},
+		{"another device's tunnel address", w.source(slotA), netip.MustParseAddrPort("100.64.1.1:22"), tunnel.ErrProhibited, "destination_forbidden", audit.FlowDenied, 500 * time.Millisecond},
+		{"the source is not of the peer's block", spoofed, at(portTCP), nil, "", "", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.want == nil {
+				expectSilence(t, w, tt.source, tt.dst)
+				return
+			}
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			_, err := w.client.DialTCP(ctx, tt.source, tt.dst)
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("dial: %v, want %v", err, tt.want)
+			}
+			if took := time.Since(start); took > tt.within {
+				t.Errorf("took %v, want at most %v", took, tt.within)
+			}
+			w.eventually("audit says "+tt.reason, 2*time.Second, func() bool {
+				e := w.lastAudit(tt.event)
+				return e.Reason == tt.reason && e.Destination == tt.dst
+			})
+		})
+	}
+}
