@@ -35,7 +35,7 @@ warp-cli's own options stand before the word ssh, --vnet also right after it.`,
 		DisableFlagParsing: true,
 		ValidArgsFunction:  a.completeSSH,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 || args[0] == "--help" {
+			if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
 				if len(args) > 0 {
 					return cmd.Help()
 				}
