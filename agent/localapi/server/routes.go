@@ -15,7 +15,7 @@ import (
 
 // hosts are the Host headers that are served: a name that no name service can
 // know (RFC 6761 section 6.4), and what people give to curl --unix-socket.
-var hosts = []string{"local-agent.weft.invalid", "localhost"}
+var hosts = []string{"weft-agent", "local-agent.weft.invalid", "localhost"}
 
 // tier is what a caller may do.
 type tier int
