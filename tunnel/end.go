@@ -66,7 +66,7 @@ func NewWithBind(cfg Config, bind conn.Bind) (*Tunnel, error) {
 		return nil, fmt.Errorf("new tunnel: %w", err)
 	}
 	if bind == nil {
-		bind = newBind(cfg.Listen)
+		bind = newBind(cfg.Listen, cfg.Handler != nil)
 	}
 	t := &Tunnel{
 		log:        cfg.logger(),
