@@ -28,9 +28,9 @@ func TestParseSSH(t *testing.T) {
 		{"a user with an @ in it", "alice@company.com@web-1", "web-1", 22, "", "P|A|--|alice@company.com@web-1"},
 		{"a target ID", "0193f22a-9df3-78e3-b5bb-7ab631903306", "0193f22a-9df3-78e3-b5bb-7ab631903306", 22, "", "P|A|--|0193f22a-9df3-78e3-b5bb-7ab631903306"},
 		{"an IPv6 address", "root@fd00::1", "fd00::1", 22, "", "P|A|--|root@fd00::1"},
-		{"a command", "web-1|uptime|-p|5", "web-1", 22, "", "P|A|--|web-1|--|uptime|-p|5"},
-		{"a command after --", "web-1|--|-weird", "web-1", 22, "", "P|A|--|web-1|--|-weird"},
-		{"options on both sides", "-v|web-1|-p|23|ls", "web-1", 23, "", "P|-v|-p|23|A|--|web-1|--|ls"},
+		{"a command", "web-1|uptime|-p|5", "web-1", 22, "", "P|A|--|web-1|uptime|-p|5"},
+		{"a command after --", "web-1|--|-weird", "web-1", 22, "", "P|A|--|web-1|-weird"},
+		{"options on both sides", "-v|web-1|-p|23|ls", "web-1", 23, "", "P|-v|-p|23|A|--|web-1|ls"},
 		{"a cluster with a value", "-vNL8080:localhost:80|web-1", "web-1", 22, "", "P|-vNL8080:localhost:80|A|--|web-1"},
 		{"a cluster with the value apart", "-tp|2200|web-1", "web-1", 2200, "", "P|-tp|2200|A|--|web-1"},
 		{"a port by -o", "-o|Port=24|web-1", "web-1", 24, "", "P|-o|Port=24|A|--|web-1"},
@@ -43,8 +43,8 @@ func TestParseSSH(t *testing.T) {
 		{"a URL and -p, which stands above it", "-p|24|ssh://web-1:2222", "web-1", 24, "", "P|-p|24|-p|2222|A|--|web-1"},
 		{"a URL with an IPv6 address", "ssh://[fd00::1]:23", "fd00::1", 23, "", "P|-p|23|A|--|fd00::1"},
 		{"our --vnet before", "--vnet|b1net|web-1", "web-1", 22, "b1net", "P|A|--|web-1"},
-		{"our --vnet after", "web-1|--vnet=b1net|ls", "web-1", 22, "b1net", "P|A|--|web-1|--|ls"},
-		{"not ours in the command", "web-1|ls|--vnet|x", "web-1", 22, "", "P|A|--|web-1|--|ls|--vnet|x"},
+		{"our --vnet after", "web-1|--vnet=b1net|ls", "web-1", 22, "b1net", "P|A|--|web-1|ls"},
+		{"not ours in the command", "web-1|ls|--vnet|x", "web-1", 22, "", "P|A|--|web-1|ls|--vnet|x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l, err := cli.ParseSSH(strings.Split(tt.args, "|"))
@@ -60,7 +60,7 @@ func TestParseSSH(t *testing.T) {
 				case "P":
 					want = append(want, "-o", "ProxyCommand=nc")
 				case "A":
-					want = append(want, "-o", "HostKeyAlias=alias", "-o", "CheckHostIP=no")
+					want = append(want, "-o", "HostKeyAlias=alias", "-o", "CheckHostIP=no", "-o", "ControlPath=none")
 				default:
 					want = append(want, w)
 				}

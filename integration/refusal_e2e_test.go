@@ -123,7 +123,7 @@ func TestTargetFails(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	w := theWorld(t)
 	t.Run("unknown virtual network", func(t *testing.T) {
-		w.agent.failCLI(t, 7, []string{"nowhere", "vnet list"}, "vnet", "nowhere")
+		w.agent.failCLI(t, 7, []string{"nowhere", "available"}, "vnet", "nowhere")
 		w.agent.failCLI(t, 7, []string{"nowhere"}, "nc", "--vnet", "nowhere", "host-a", "22")
 	})
 	t.Run("unknown target", func(t *testing.T) {
@@ -231,7 +231,7 @@ func TestEnrolment(t *testing.T) {
 		made := time.Now()
 		a := bareAgent(t)
 		eventually(t, 5*time.Second, "the string expires", func() bool { return time.Since(made) > 1100*time.Millisecond })
-		a.failCLI(t, 9, []string{"fresh"}, "registration", "new", enrolment)
+		a.failCLI(t, 9, []string{"expired", "administrator"}, "registration", "new", enrolment)
 	})
 	t.Run("the command line makes one", func(t *testing.T) {
 		enrolment := w.inServer(t, w.bin.Weft, "enrolment", "create", "--email", userEmail, "--control", controlURL,

@@ -66,7 +66,7 @@ func NewWithBind(cfg Config, bind conn.Bind) (*Tunnel, error) {
 		return nil, fmt.Errorf("new tunnel: %w", err)
 	}
 	if bind == nil {
-		bind = newBind(cfg.Listen)
+		bind = newBind(cfg.Listen, cfg.Handler != nil)
 	}
 	t := &Tunnel{
 		log:        cfg.logger(),
@@ -74,7 +74,7 @@ func NewWithBind(cfg Config, bind conn.Bind) (*Tunnel, error) {
 		gateway:    cfg.Handler != nil,
 		listen:     cfg.Listen,
 		public:     cfg.PrivateKey.Public(),
-		bind:       &meteredBind{Bind: bind},
+		bind:       &meteredBind{Bind: bind, inbound: new(inbound)},
 		peers:      newPeerTable(),
 		addrs:      addressSet{set: make(map[netip.Addr]struct{})},
 		icmpErrors: icmpErrors{flows: make(map[icmpKey]func(error))},
@@ -98,8 +98,8 @@ func (t *Tunnel) start(cfg Config) error {
 	if t.stack, err = newStack(); err != nil {
 		return err
 	}
-	t.bind.gate = newGate(gateBytes, &t.drops)
-	t.dev = newDevice(cfg.mtu(), t.queue, t.bind.gate, &t.drops)
+	t.bind.gate = newGate(gatePackets, &t.drops)
+	t.dev = newDevice(cfg.mtu(), t.queue, t.bind.gate, t.bind.inbound, &t.drops)
 	if t.gateway {
 		err = setUpGateway(t.stack, t.dev)
 		t.forward(cfg.Handler)

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
@@ -84,7 +85,28 @@ func NewGate(limit int64) *Gate {
 
 // Wait, Enter, Leave and Close are the gate's.
 func (g *Gate) Wait() bool       { return g.g.wait() }
-func (g *Gate) Enter(size int)   { g.g.enter(size) }
-func (g *Gate) Leave(size int)   { g.g.leave(wireSize(size)) }
+func (g *Gate) Enter()           { g.g.enter() }
+func (g *Gate) Leave(n int)      { g.g.leave(n) }
 func (g *Gate) Close()           { g.g.close() }
 func (g *Gate) Timeouts() uint64 { return g.d[dropGateTimeout].Load() }
+
+// Inbound is an inbound line by itself.
+type Inbound struct{ q inbound }
+
+// Arrived and Delivered are the line's.
+func (q *Inbound) Arrived(packets int) { q.q.arrived(packets, time.Now()) }
+func (q *Inbound) Delivered(packets int, waited time.Duration) bool {
+	return q.q.delivered(packets, waited, time.Now())
+}
+
+// Stamp and Age mark a buffer and read the mark.
+func Stamp(buf []byte, size int) { stamp(buf, size, time.Now()) }
+func Age(b []byte) time.Duration { return age(b, time.Now()) }
+
+// LastAge is how long the packets waited that the netstack got last.
+func LastAge(t *Tunnel) time.Duration {
+	in := t.bind.inbound
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.wait
+}

@@ -1,26 +1,20 @@
 package tunnel
 
 import (
-	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.zx2c4.com/wireguard/conn"
-	wgdevice "golang.zx2c4.com/wireguard/device"
 )
 
 const (
-	// gateBytes is enough to keep two processors busy with three batches, and
-	// under half a millisecond at the speed of one. Without it, 0.3-0.7 MB
+	// gatePackets is three batches, which keeps two processors busy: about 120
+	// KB, half a millisecond of what one sends. Without a gate, 0.3-0.7 MB
 	// stood there beside one stream.
-	gateBytes = 128 << 10
+	gatePackets = 3 * deviceBatch
 	// gateTimeout is how long the gate stays shut without anything being sent:
 	// then WireGuard has swallowed packets (no peer, no session), which it does
 	// not say.
 	gateTimeout = 5 * time.Millisecond
-	// wireOverhead is what WireGuard adds to a packet, which it also pads to 16.
-	wireOverhead = wgdevice.MessageTransportSize
 )
 
 // gate bounds what is inside WireGuard between reading a packet and giving it
@@ -74,13 +68,11 @@ func (g *gate) wait() bool {
 }
 
 // enter counts a packet that WireGuard is given.
-func (g *gate) enter(size int) { g.inside.Add(wireSize(size)) }
+func (g *gate) enter() { g.inside.Add(1) }
 
-func wireSize(size int) int64 { return int64((size+15)&^15 + wireOverhead) }
-
-// leave counts datagrams that WireGuard has sent.
-func (g *gate) leave(bytes int64) {
-	if g.inside.Add(-bytes) < 0 {
+// leave counts packets that WireGuard has sent.
+func (g *gate) leave(packets int) {
+	if g.inside.Add(-int64(packets)) < 0 {
 		// Packets that had been given up for lost: they waited for a session.
 		g.inside.Store(0)
 	}
@@ -93,37 +85,3 @@ func (g *gate) leave(bytes int64) {
 }
 
 func (g *gate) close() { g.once.Do(func() { close(g.closed) }) }
-
-// meteredBind is the transport that a device gets: it remembers the port, and
-// tells the gate what left.
-type meteredBind struct {
-	conn.Bind
-	gate   *gate
-	opened atomic.Uint32
-}
-
-func (b *meteredBind) port() uint16 { return uint16(b.opened.Load()) }
-
-// Open implements conn.Bind.
-func (b *meteredBind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
-	fns, actual, err := b.Bind.Open(port)
-	if err == nil {
-		b.opened.Store(uint32(actual))
-	}
-	return fns, actual, err
-}
-
-// Send implements conn.Bind.
-func (b *meteredBind) Send(bufs [][]byte, ep conn.Endpoint) error {
-	err := b.Bind.Send(bufs, ep)
-	var data int64
-	for _, m := range bufs {
-		if len(m) > wireOverhead && binary.LittleEndian.Uint32(m) == wgdevice.MessageTransportType {
-			data += int64(len(m))
-		}
-	}
-	if data > 0 {
-		b.gate.leave(data)
-	}
-	return err
-}

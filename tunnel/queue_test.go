@@ -165,13 +165,13 @@ func TestQueue_CloseWakes(t *testing.T) {
 // what never does, and lets go when it is closed.
 func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := tunnel.NewGate(3000)
-		g.Enter(1000)
-		g.Enter(1000)
+		g := tunnel.NewGate(3)
+		g.Enter()
+		g.Enter()
 		if !g.Wait() {
 			t.Fatal("shut below its limit")
 		}
-		g.Enter(1000)
+		g.Enter()
 		opened := make(chan bool, 1)
 		wait := func() { opened <- g.Wait() }
 		go wait()
@@ -182,18 +182,18 @@ func TestGate(t *testing.T) {
 		default:
 		}
 		start := time.Now()
-		g.Leave(1000)
+		g.Leave(1)
 		if !<-opened || time.Since(start) != 0 {
 			t.Errorf("opened after %s", time.Since(start))
 		}
-		g.Enter(1000)
+		g.Enter()
 		go wait()
 		if !<-opened || time.Since(start) > 10*time.Millisecond || g.Timeouts() != 1 {
 			t.Errorf("gave up after %s, %d times", time.Since(start), g.Timeouts())
 		}
-		g.Leave(1000) // late
+		g.Leave(1) // late
 		for range 4 {
-			g.Enter(1000)
+			g.Enter()
 		}
 		go wait()
 		synctest.Wait()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ that owns the data directory; the control plane may be running.`,
 				return err
 			}
 			token, err := c.CreateToken(cmd.Context(), name)
-			if err != nil {
+			if err := errors.Join(err, c.Close()); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), token)
@@ -62,7 +63,11 @@ func newControlAccount() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), c.AccountID())
+			id := c.AccountID()
+			if err := c.Close(); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), id)
 			return err
 		},
 	}
@@ -78,6 +83,6 @@ func (o *controlOptions) open(cmd *cobra.Command) (*control.Control, error) {
 		return nil, err
 	}
 	o.Logger = logger
-	o.Listen = "127.0.0.1:0" // nothing is bound without Run
+	o.Listen = "127.0.0.1:0" // never answered: the server itself may be running
 	return control.New(o.Config)
 }

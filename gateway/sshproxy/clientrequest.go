@@ -124,17 +124,18 @@ func (c *channel) refuse(typ string) {
 		return
 	}
 	reason, forwarding := refusedRequests[typ]
+	typ = short(typ)
 	if forwarding {
 		c.x.p.stats.forwardingsRefused.Add(1)
 	} else {
 		c.x.p.stats.requestsRefused.Add(1)
-		reason = "the request " + strconv.Quote(short(typ)) + " is not allowed through this gateway"
+		reason = "the request " + strconv.Quote(typ) + " is not allowed through this gateway"
 	}
 	if c.refused[typ] || len(c.refused) >= maxGlobalNotices {
 		return
 	}
 	c.refused[typ] = true
-	c.event(EventRefused, "request", short(typ), "reason", reason)
+	c.event(EventRefused, "request", typ, "reason", reason)
 	if c.running {
 		c.say(line("%s", reason))
 		return

@@ -119,23 +119,20 @@ func (d *demo) tryWrongLogin(ctx context.Context) (string, error) {
 	if err == nil {
 		return "", fmt.Errorf("%w: %s was let in and saw %q", errUnexpected, wrongLogin, out)
 	}
+	// The gateway's own words, not only ssh's.
 	reason := ""
 	for line := range strings.Lines(err.Error()) {
-		if strings.Contains(line, wrongLogin) && strings.Contains(line, login) {
+		if strings.Contains(line, "refused") && strings.Contains(line, wrongLogin) && strings.Contains(line, "host-a") {
 			reason = strings.TrimSpace(line)
 		}
 	}
 	if reason == "" {
-		// A message that names the user that was tried is the least that a person can act on.
-		if !strings.Contains(err.Error(), wrongLogin) {
-			return "", fmt.Errorf("the login was refused, but without saying why: %w", err)
-		}
-		reason = strings.TrimSpace(err.Error())
+		return "", fmt.Errorf("the login was refused, but without saying why: %w", err)
 	}
 	if err := d.expectAudit(ctx, wrongLogin); err != nil {
 		return "", err
 	}
-	return reason, nil
+	return "$ warp-cli ssh " + wrongLogin + "@host-a\n" + reason, nil
 }
 
 // expectAudit demands that the refusal is on record.
