@@ -148,7 +148,7 @@ func checkPacket(t *testing.T, b []byte) {
 			t.Errorf("IPv6 header is not valid: % x", b)
 			return
 		}
-		src, dst, proto, segment = ip.SourceAddress(), ip.DestinationAddress(), ip.TransportProtocol(), ip.Payload()
+		src, dst, proto, segment = ip.SourceAddress(), ip.DestinationAddress(), tcpip.TransportProtocolNumber(ip.NextHeader()), ip.Payload()
 	}
 	sum := checksum.Checksum(segment, 0)
 	if proto != header.ICMPv4ProtocolNumber {
