@@ -137,11 +137,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	ctx, cancel := context.WithCancel(ctx)
+	conns, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for {
 		c, err := ln.Accept()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil { // of the context whose end closed ln: conns may end a little later
 			if err == nil {
 				_ = c.Close()
 			}
@@ -165,7 +165,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		wg.Go(func() {
 			defer s.open.Add(-1)
-			s.serveConn(ctx, c)
+			s.serveConn(conns, c)
 		})
 	}
 }
