@@ -34,7 +34,7 @@ func (a *Application) Validate() error {
 
 // validateShape is Validate without the rules of the policies.
 func (a *Application) validateShape() error {
-	if err := validateName(a.Name, "application"); err != nil {
+	if err := validateName(a.Name, "an application"); err != nil {
 		return err
 	}
 	if err := a.validateCriteria(); err != nil {

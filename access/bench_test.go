@@ -144,17 +144,19 @@ func benchQueries(targetCount int) []struct {
 func BenchmarkEvaluate(b *testing.B) {
 	for _, shape := range shapes {
 		for _, n := range []int{10_000, 100_000} {
-			s := compile(b, benchInput(shape, n))
-			for _, q := range benchQueries(n) {
-				b.Run(fmt.Sprintf("%s/targets=%d/%s", shape, n, q.name), func(b *testing.B) {
-					b.ReportAllocs()
-					for b.Loop() {
-						if d := access.Evaluate(s, q.query); d.Reason != q.want {
-							b.Fatalf("got %q; want %q", d.Reason, q.want)
+			b.Run(fmt.Sprintf("%s/targets=%d", shape, n), func(b *testing.B) {
+				s := compile(b, benchInput(shape, n))
+				for _, q := range benchQueries(n) {
+					b.Run(q.name, func(b *testing.B) {
+						b.ReportAllocs()
+						for b.Loop() {
+							if d := access.Evaluate(s, q.query); d.Reason != q.want {
+								b.Fatalf("got %q; want %q", d.Reason, q.want)
+							}
 						}
-					}
-				})
-			}
+					})
+				}
+			})
 		}
 	}
 }

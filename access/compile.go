@@ -11,9 +11,8 @@ import (
 
 // compiler builds one snapshot.
 type compiler struct {
-	s      *Snapshot
-	groups map[string]*ruleGroup
-	apps   []*Application
+	s    *Snapshot
+	apps []*Application
 	// first and end bound the policies of the application with an ordinal.
 	first, end []int32
 }
@@ -51,14 +50,14 @@ func (c *compiler) compileGroups(in []RuleGroup) error {
 	if err != nil {
 		return err
 	}
-	c.groups = make(map[string]*ruleGroup, len(in))
+	c.s.groups = make(map[string]*ruleGroup, len(in))
 	for _, i := range order {
 		g := &in[i]
 		if err := g.validateShape(); err != nil {
 			c.problem("rule group", g.Name, g.ID, err)
 			continue
 		}
-		c.groups[g.ID] = newRuleGroup(g.Include, g.Require, g.Exclude, c.groups)
+		c.s.groups[g.ID] = newRuleGroup(g.Include, g.Require, g.Exclude, c.s.groups)
 	}
 	return nil
 }
@@ -124,7 +123,7 @@ func checkContradictions(apps []*Application) error {
 // addPolicy compiles p and indexes its include keys.
 func (c *compiler) addPolicy(p *Policy, app int32) {
 	ordinal := int32(len(c.s.policies))
-	compiled := policy{ruleGroup: *newRuleGroup(p.Include, p.Require, p.Exclude, c.groups), source: p, app: app}
+	compiled := policy{ruleGroup: *newRuleGroup(p.Include, p.Require, p.Exclude, c.s.groups), source: p, app: app}
 	if p.SSH != nil {
 		compiled.alias = p.SSH.AllowEmailAlias
 		compiled.login = make(map[string]struct{}, len(p.SSH.Usernames))

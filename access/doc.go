@@ -42,7 +42,8 @@
 // so the order does not change whether access is granted; it chooses whom the
 // decision names: the first policy that grants it. When none does, the decision
 // names the policy that came closest, in the order login_not_permitted,
-// require_missing, excluded, and the first of those.
+// require_missing, excluded, and the first of those. [Explain] tells what every
+// policy said, and by which rule.
 //
 // # Logins
 //

@@ -117,18 +117,20 @@ func (m *keyMap[V]) each(s *subject, visit func(*V) bool) bool {
 func (m *keyMap[V]) findGroups(s *subject, visit func(*V) bool) bool {
 	for i := range s.id.Groups {
 		g := &s.id.Groups[i]
-		goOn := true
+		var text string
 		switch m.sel {
 		case selAzureAD:
-			goOn = m.find(s, g.ID, "", visit)
-		case selOkta:
-			goOn = m.find(s, g.Name, "", visit)
+			text = g.ID
 		case selGSuite:
-			goOn = m.find(s, g.Email, "", visit)
-		case selGitHub: // a member of a team is a member of its organization
-			goOn = m.find(s, g.Name, "", visit) && (g.Team == "" || g.Name == "" || m.find(s, g.Team, g.Name, visit))
+			text = g.Email
+		default: // Okta and GitHub
+			text = g.Name
 		}
-		if !goOn {
+		if m.sift.mayHold(text) && !m.find(s, text, "", visit) {
+			return false
+		}
+		// A member of a team is a member of its organization: both are looked up.
+		if m.sel == selGitHub && g.Name != "" && g.Team != "" && !m.find(s, g.Team, g.Name, visit) {
 			return false
 		}
 	}
@@ -159,17 +161,16 @@ func (m *keyMap[V]) find(s *subject, text, qualifier string, visit func(*V) bool
 	list := m.lookup(text)
 	for i := range list {
 		h := &list[i]
-		if h.idp != "" && h.idp != s.id.IdP {
-			continue
-		}
-		if h.qualifier != qualifier && !(folded.has(m.sel) && isLowerOf(h.qualifier, qualifier)) {
-			continue
-		}
-		if !visit(&h.value) {
+		if (h.idp == "" || h.idp == s.id.IdP) && m.qualifies(h.qualifier, qualifier) && !visit(&h.value) {
 			return false
 		}
 	}
 	return true
+}
+
+// qualifies compares the qualifier of a rule with that of what the subject is.
+func (m *keyMap[V]) qualifies(rule, is string) bool {
+	return rule == is || folded.has(m.sel) && isLowerOf(rule, is)
 }
 
 func (m *keyMap[V]) lookup(text string) []held[V] {
@@ -218,9 +219,12 @@ func sieveBit(text string) uint32 {
 	if n == 0 {
 		return 0
 	}
-	h := uint32(n)
-	for _, c := range [...]byte{text[0], text[n/3], text[n-1-n/4], text[n-1]} {
-		h = h*0x01000193 ^ uint32(c|0x20)
-	}
+	h := uint32(n)*sieveMix ^ uint32(text[0]|0x20)
+	h = h*sieveMix ^ uint32(text[n/3]|0x20)
+	h = h*sieveMix ^ uint32(text[n-1-n/4]|0x20)
+	h = h*sieveMix ^ uint32(text[n-1]|0x20)
 	return h * 0x9E3779B1 >> 7
 }
+
+// sieveMix is the 32-bit prime of the FNV hashes.
+const sieveMix = 0x01000193

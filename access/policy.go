@@ -30,7 +30,7 @@ func (p *Policy) Validate() error {
 // validateShape is Validate without the rules: a rule that cannot be evaluated
 // makes a policy grant less, and so does not make it invalid in a snapshot.
 func (p *Policy) validateShape() error {
-	if err := validateName(p.Name, "policy"); err != nil {
+	if err := validateName(p.Name, "a policy"); err != nil {
 		return err
 	}
 	if p.Decision != DecisionAllow {
@@ -72,7 +72,7 @@ func (g *RuleGroup) Validate() error {
 
 // validateShape is Validate without the rules.
 func (g *RuleGroup) validateShape() error {
-	if err := validateName(g.Name, "rule group"); err != nil {
+	if err := validateName(g.Name, "a rule group"); err != nil {
 		return err
 	}
 	return validateLists(g.Include, g.Require, g.Exclude)
@@ -80,7 +80,7 @@ func (g *RuleGroup) validateShape() error {
 
 func validateName(name, of string) error {
 	if name == "" || len(name) > MaxNameBytes || checkText(name) != "" {
-		return kind.Field("/name", "the name of a %s must be 1 to %d bytes of text without control characters", of, MaxNameBytes)
+		return kind.Field("/name", "the name of %s must be 1 to %d bytes of text without control characters", of, MaxNameBytes)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type Snapshot struct {
 	policies []policy
 	byKey    keyMaps[[]int32]
 	byNet    netMap
+	groups   map[string]*ruleGroup
 }
 
 // policy is a compiled Policy.

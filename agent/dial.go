@@ -21,8 +21,9 @@ import (
 type plane struct {
 	tun   *tunnel.Tunnel
 	addrs map[vnet.ID]localAddrs
-	// nudge has the link checked when a flow is opened after silence; check at once.
-	nudge, check func()
+	// nudge has the link checked when a flow is opened after silence, check at once,
+	// hope also makes an outage count as young.
+	nudge, check, hope func()
 }
 
 // destination is where a flow goes and from which address.

@@ -111,7 +111,7 @@ func (l *link) apply(ctx context.Context, v *view) error {
 	if err != nil {
 		return err
 	}
-	l.a.plane.Store(&plane{tun: l.tun, addrs: v.addrs, nudge: l.mon.Nudge, check: l.mon.Check})
+	l.a.plane.Store(&plane{tun: l.tun, addrs: v.addrs, nudge: l.mon.Nudge, check: l.mon.Check, hope: l.mon.Hope})
 	for _, a := range gone {
 		if err := l.tun.RemoveAddress(a); err != nil {
 			return err
@@ -229,7 +229,9 @@ func (l *link) use(ctx context.Context) error {
 		}
 	}
 	if err := l.tun.SetPeer(tunnel.Peer{
-		PublicKey: c.key, Endpoint: endpoint, AllowedIPs: everything, Keepalive: keepalive,
+		// No keepalive yet: with one, WireGuard would begin a handshake of its own, which
+		// the monitor's would make worthless half a millisecond later.
+		PublicKey: c.key, Endpoint: endpoint, AllowedIPs: everything,
 	}); err != nil {
 		return err
 	}
@@ -366,7 +368,13 @@ func (l *link) Traffic() (sent, received uint64) {
 func (l *link) LinkUp(o liveness.Outage, rtt time.Duration) {
 	l.mu.Lock()
 	l.outage, l.down, l.latency = o, false, rtt
+	c, e := l.candidates[l.current], l.endpoint
 	l.mu.Unlock()
+	if err := l.tun.SetPeer(tunnel.Peer{
+		PublicKey: c.key, Endpoint: e, AllowedIPs: everything, Keepalive: keepalive,
+	}); err != nil {
+		l.log.Warn("keep the tunnel alive", "error", err)
+	}
 	l.showLink(rtt)
 	if !o.Since.IsZero() {
 		l.noticeOutage(o)

@@ -123,7 +123,7 @@ func filter(v *view, q server.TargetQuery) (*targets.Filter, error) {
 	for _, p := range q.Protocols {
 		proto, err := targets.ParseProtocol(p)
 		if err != nil {
-			return nil, err
+			return nil, fault.From(err)
 		}
 		f.Protocols = append(f.Protocols, proto)
 	}

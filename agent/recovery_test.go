@@ -81,15 +81,18 @@ func TestAgent_GatewayRestart(t *testing.T) {
 // TestAgent_GatewayRestartControlSilent is the case in which nobody tells.
 func TestAgent_GatewayRestartControlSilent(t *testing.T) {
 	w := newWorld(t)
-	openEcho(t, w.agent)
+	busy := openEcho(t, w.agent)
 	w.control.stop()
 	w.gateway.stop()
-	w.agent.waitState(localapi.Connecting)
+	eventually(t, 6*time.Second, "the outage is noticed", func() bool {
+		_, _ = busy.Write([]byte("anybody there?"))
+		return w.agent.Status().State == localapi.Connecting
+	})
 	w.gateway.start(w.gateway.addr)
 	w.gateway.admit(w.control.devicePublicKey())
 	back := time.Now()
 	w.agent.waitState(localapi.Connected)
-	if took := time.Since(back); took > time.Second {
+	if took := time.Since(back); took > 500*time.Millisecond {
 		t.Errorf("connected %s after the gateway was back", took)
 	} else {
 		t.Logf("connected %s after the gateway was back", took)

@@ -21,7 +21,9 @@ import (
 	"weft/api"
 )
 
-var noFilter server.TargetQuery
+type queryT = server.TargetQuery
+
+var noFilter queryT
 
 func wantFault(t *testing.T, err error, code, says string) {
 	t.Helper()

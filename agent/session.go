@@ -141,6 +141,9 @@ func (s *session) onContact(at time.Time) {
 			s.a.setView(newView(v.revision, v.state, true))
 		}
 		s.a.status.tell(changedStatus | changedTargets)
+		if p := s.a.plane.Load(); p != nil {
+			p.hope() // the network works
+		}
 		s.look()
 	}
 }
@@ -151,10 +154,11 @@ func (s *session) onError(err error, wait time.Duration) {
 	s.controlErr.Store(&msg)
 	if s.a.controlConnected.Swap(false) {
 		s.a.status.tell(changedStatus | changedTargets)
-		// Control and gateway may be on one machine: find out now.
-		if p := s.a.plane.Load(); p != nil {
-			p.check()
-		}
+	}
+	// Control and gateway may be on one machine, or the network may be gone: look now,
+	// and at each further failure.
+	if p := s.a.plane.Load(); p != nil {
+		p.check()
 	}
 	s.look()
 }

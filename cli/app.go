@@ -42,7 +42,7 @@ type app struct {
 // Main runs one command and returns its exit code.
 func Main(ctx context.Context, cfg Config) int {
 	a := &app{cfg: cfg}
-	root := newRoot(a)
+	root := newRoot(a) //nolint:contextcheck // cobra hands every command the context of ExecuteContext
 	root.SetArgs(cfg.Args)
 	root.SetIn(cfg.Stdin)
 	root.SetOut(cfg.Stdout)

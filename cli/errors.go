@@ -9,6 +9,7 @@ import (
 
 	"weft/agent/localapi"
 	"weft/agent/localapi/client"
+	"weft/internal/kind"
 )
 
 // usageError returns an error about the command line itself.
@@ -59,20 +60,24 @@ func (a *app) fail(err error) int {
 
 // describe finds code, message, hint and exit code of err.
 func (a *app) describe(err error) failure {
-	f := failure{SchemaVersion: localapi.SchemaVersion, Code: "internal", Message: err.Error()}
+	f := failure{SchemaVersion: localapi.SchemaVersion, Code: string(kind.Internal), Message: err.Error()}
+	var hint string
 	if e, ok := errors.AsType[*client.Error](err); ok {
 		f.Code, f.Message, f.Hint = e.Code, e.Message, e.Hint
-	} else if errors.Is(err, context.Canceled) {
+		f.ExitCode, hint = lookupCode(f.Code)
+		if f.Hint == "" {
+			f.Hint = hint
+		}
+		return f
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
 		f.Code, f.Message = client.CodeCancelled, "cancelled"
-	} else if !a.started {
+	case !a.started:
 		// What cobra says about flags and commands has no type.
 		f.Code, f.Hint = codeUsage, "see: warp-cli --help"
 	}
-	var hint string
-	f.ExitCode, hint = lookupCode(f.Code)
-	if f.Hint == "" {
-		f.Hint = hint
-	}
+	f.ExitCode, _ = lookupCode(f.Code)
 	return f
 }
 

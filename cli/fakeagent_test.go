@@ -46,8 +46,7 @@ type fakeAgent struct {
 // startAgent serves w at a socket of its own until the test ends, and returns the socket.
 func startAgent(tb testing.TB, w world) string {
 	tb.Helper()
-	// Not t.TempDir: a socket's path has hardly more than a hundred bytes.
-	dir, err := os.MkdirTemp("", "weft")
+	dir, err := os.MkdirTemp("", "weft") //nolint:usetesting // a socket's path has hardly more than a hundred bytes
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -218,11 +217,10 @@ const bulk = 64 << 20
 // pattern reads the same bytes for ever.
 type pattern struct{}
 
+var xs = bytes.Repeat([]byte{'x'}, 64<<10)
+
 func (pattern) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 'x'
-	}
-	return len(p), nil
+	return copy(p, xs), nil
 }
 
 // filter selects as the issue says: OR within a flag (within a key for attributes), AND across.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"weft/cli"
 )
 
@@ -19,6 +21,12 @@ type process struct {
 	stdout *os.File // the test's end
 	stderr bytes.Buffer
 	code   chan int
+}
+
+// noLeaks fails a test that leaves goroutines behind, after everything else was cleaned up.
+func noLeaks(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() { goleak.VerifyNone(t) })
 }
 
 func start(tb testing.TB, ctx context.Context, args ...string) *process {
@@ -57,6 +65,7 @@ func (p *process) wait(tb testing.TB) int {
 
 // The target's end of output reaches our reader while our input is open, and input still flows after it.
 func TestNC_HalfCloseByTarget(t *testing.T) {
+	noLeaks(t)
 	socket := startAgent(t, seedWorld(t))
 	p := start(t, t.Context(), "--socket", socket, "nc", "x", "13")
 	out, err := io.ReadAll(p.stdout) // ends only when nc closes its stdout
@@ -81,6 +90,7 @@ func TestNC_HalfCloseByTarget(t *testing.T) {
 
 // Our end of input reaches the target, whose answer still comes back.
 func TestNC_HalfCloseByUs(t *testing.T) {
+	noLeaks(t)
 	socket := startAgent(t, seedWorld(t))
 	p := start(t, t.Context(), "--socket", socket, "nc", "x", "9")
 	if _, err := io.WriteString(p.stdin, "12345"); err != nil {
@@ -102,6 +112,7 @@ func TestNC_HalfCloseByUs(t *testing.T) {
 }
 
 func TestNC_LargeTransfers(t *testing.T) {
+	noLeaks(t)
 	socket := startAgent(t, seedWorld(t))
 	t.Run("up", func(t *testing.T) {
 		p := start(t, t.Context(), "--socket", socket, "nc", "x", "9")
@@ -149,14 +160,15 @@ func TestNC_LargeTransfers(t *testing.T) {
 type checkPattern struct{ tb testing.TB }
 
 func (c checkPattern) Write(p []byte) (int, error) {
-	if i := bytes.IndexFunc(p, func(r rune) bool { return r != 'x' }); i >= 0 {
-		c.tb.Errorf("foreign byte %q", p[i])
+	if n := bytes.Count(p, []byte{'x'}); n != len(p) {
+		c.tb.Errorf("%d foreign bytes", len(p)-n)
 		return 0, io.ErrShortWrite
 	}
 	return len(p), nil
 }
 
 func TestNC_Interrupted(t *testing.T) {
+	noLeaks(t)
 	socket := startAgent(t, seedWorld(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	p := start(t, ctx, "--socket", socket, "nc", "x", "2222")
@@ -172,6 +184,7 @@ func TestNC_Interrupted(t *testing.T) {
 
 // A reader of ours that has gone is no success.
 func TestNC_BrokenOutput(t *testing.T) {
+	noLeaks(t)
 	socket := startAgent(t, seedWorld(t))
 	p := start(t, t.Context(), "--socket", socket, "nc", "x", "19")
 	if err := p.stdout.Close(); err != nil {

@@ -37,13 +37,7 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 	f.Bool("accept-tos", false, "accepted for scripts made for other clients; there are no terms to accept")
 	// cobra's own version flag prints through text/template, which would keep every method of every type in the program.
 	root.Flags().BoolP("version", "V", false, "print the version of warp-cli")
-	noun := root.RunE
-	root.RunE = func(cmd *cobra.Command, args []string) error {
-		if v, err := cmd.Flags().GetBool("version"); err != nil || !v || len(args) > 0 {
-			return noun(cmd, args)
-		}
-		return a.version(cmd.Context(), true)
-	}
+	root.RunE = a.versionOr(root.RunE)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
 
@@ -52,6 +46,16 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 		newTarget(a), newNC(a), newSSH(a), newVersion(a), newCompletion(a),
 	)
 	return root
+}
+
+// versionOr answers --version, and calls next without it.
+func (a *app) versionOr(next func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if v, err := cmd.Flags().GetBool("version"); err != nil || !v || len(args) > 0 {
+			return next(cmd, args)
+		}
+		return a.version(cmd.Context(), true)
+	}
 }
 
 // newHelp is cobra's help command, except that an unknown command is a mistake.

@@ -15,7 +15,7 @@ import (
 
 // An agent that accepts and says nothing is told apart from one that is not there.
 func TestMain_SilentAgent(t *testing.T) {
-	dir, err := os.MkdirTemp("", "weft")
+	dir, err := os.MkdirTemp("", "weft") //nolint:usetesting // a socket's path has hardly more than a hundred bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,5 +40,33 @@ func TestMain_SilentAgent(t *testing.T) {
 	want := "Error: the weft agent at " + socket + " is running but does not answer\nNext: look at the agent's log, then start it again\n"
 	if stderr.String() != want {
 		t.Errorf("stderr %q, want %q", &stderr, want)
+	}
+}
+
+// The tab key does not wait for an agent that says nothing.
+func TestCompletion_SilentAgent(t *testing.T) {
+	dir, err := os.MkdirTemp("", "weft") //nolint:usetesting // a socket's path has hardly more than a hundred bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	socket := filepath.Join(dir, "a.sock")
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), "unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	var stdout, stderr bytes.Buffer
+	begin := time.Now()
+	code := cli.Main(t.Context(), cli.Config{
+		Args: []string{"__complete", "--socket", socket, "nc", ""}, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr,
+		Getenv: func(string) string { return "" },
+	})
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if code != 0 || stdout.String() != ":4\n" {
+		t.Errorf("exit code %d, stdout %q; want 0 and no word", code, &stdout)
 	}
 }

@@ -26,7 +26,8 @@ take another way to the target (-J, -W, ProxyJump, ProxyCommand).
 
 TARGET is a hostname, HOSTNAME.VNET, a target ID or an IP address. The virtual network
 is --vnet, else WARP_VNET, else the selected one. Host keys are remembered per target
-and port, not per name or address, since both may repeat in another network.
+and port, not per name or address, since both may repeat in another network; for the
+same reason a ControlPath counts only when it is given here.
 
 warp-cli's own options stand before the word ssh, --vnet also right after it.`,
 		Example: `  warp-cli ssh alice@web-1
@@ -34,7 +35,7 @@ warp-cli's own options stand before the word ssh, --vnet also right after it.`,
 		DisableFlagParsing: true,
 		ValidArgsFunction:  a.completeSSH,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 || args[0] == "--help" {
+			if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
 				if len(args) > 0 {
 					return cmd.Help()
 				}
@@ -132,16 +133,16 @@ func proxyCommand(goos, self, socket string, r *localapi.Resolution) (string, er
 	return strings.Join(append(quoted, "%p"), " "), nil
 }
 
+// plainChars mean themselves to every shell.
+const plainChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:,@="
+
 // quoteFor writes s as one word for the shell that ssh starts a ProxyCommand with.
 func quoteFor(goos, s string) (string, error) {
 	if strings.ContainsAny(s, "\n\r\x00") {
 		return "", usageError("the path %q holds a line break; ssh cannot be told of it", s)
 	}
-	plain := !strings.ContainsFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+:,@=", r))
-	})
 	switch {
-	case s != "" && plain:
+	case strings.Trim(s, plainChars) == "" && s != "":
 		return s, nil
 	case goos == "windows":
 		if strings.ContainsAny(s, `"%!^`) {

@@ -28,7 +28,10 @@ type sshLine struct {
 func (l *sshLine) argv(proxy, alias string) []string {
 	argv := []string{"ssh", "-o", "ProxyCommand=" + proxy}
 	argv = append(argv, l.options...)
-	argv = append(argv, "-o", "HostKeyAlias="+alias, "-o", "CheckHostIP=no", "--", l.destination)
+	argv = append(argv, "-o", "HostKeyAlias="+alias, "-o", "CheckHostIP=no")
+	// A ControlPath of the user's configuration is made of name and port. The same name may be another
+	// machine after a change of the virtual network, and a shared connection would lead to the old one.
+	argv = append(argv, "-o", "ControlPath=none", "--", l.destination)
 	// The "--" before the destination ended ssh's options for good: a second one would be the command's first word.
 	return append(argv, l.command...)
 }

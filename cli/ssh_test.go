@@ -60,7 +60,7 @@ func TestParseSSH(t *testing.T) {
 				case "P":
 					want = append(want, "-o", "ProxyCommand=nc")
 				case "A":
-					want = append(want, "-o", "HostKeyAlias=alias", "-o", "CheckHostIP=no")
+					want = append(want, "-o", "HostKeyAlias=alias", "-o", "CheckHostIP=no", "-o", "ControlPath=none")
 				default:
 					want = append(want, w)
 				}

@@ -129,13 +129,13 @@ func (c *Connector) Stats() Stats {
 // Run serves until ctx ends (returns nil) or control refuses the token (returns that error).
 func (c *Connector) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
-	links := &links{connector: c, ctx: gctx, group: g, running: make(map[string]*running)}
+	links := &links{connector: c, group: g, running: make(map[string]*running)}
 	g.Go(func() error {
 		err := api.Watch(gctx, c.cfg.Control, api.PathConnectorSync, api.WatchConfig[api.ConnectorState]{
 			OnState: func(revision uint64, s *api.ConnectorState) {
 				c.cfg.Logger.DebugContext(gctx, "state received", slog.Uint64("revision", revision))
 				c.routes.Store(newRoutes(s.Routes))
-				links.set(s.Gateways)
+				links.set(gctx, s.Gateways)
 			},
 			OnError: c.syncBroken(gctx),
 		})

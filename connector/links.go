@@ -24,16 +24,9 @@ import (
 	"weft/internal/connwire"
 )
 
-// The back-off between attempts to reach a gateway.
-const (
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = 15 * time.Second
-)
-
 // links keeps one connection to each gateway of the state.
 type links struct {
 	connector *Connector
-	ctx       context.Context //nolint:containedctx // the life of Run, which owns links
 	group     *errgroup.Group
 
 	mu      sync.Mutex
@@ -45,8 +38,8 @@ type running struct {
 	cancel  context.CancelFunc
 }
 
-// set starts what is new, stops what is gone and restarts what changed.
-func (l *links) set(gateways map[string]api.ConnectorGateway) {
+// set starts what is new, stops what is gone and restarts what changed; what it starts ends with ctx.
+func (l *links) set(ctx context.Context, gateways map[string]api.ConnectorGateway) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, r := range l.running {
@@ -59,67 +52,14 @@ func (l *links) set(gateways map[string]api.ConnectorGateway) {
 		if _, ok := l.running[id]; ok {
 			continue
 		}
-		ctx, cancel := context.WithCancel(l.ctx)
+		linkCtx, cancel := context.WithCancel(ctx)
 		l.running[id] = &running{gateway: g, cancel: cancel}
 		l.group.Go(func() error {
 			defer cancel()
-			l.connector.keepLink(ctx, g)
+			newLink(l.connector, g).run(linkCtx)
 			return nil
 		})
 	}
-}
-
-// keepLink connects and serves until ctx ends. A session that worked is followed by
-// an attempt at once; failures wait longer and longer, with jitter.
-func (c *Connector) keepLink(ctx context.Context, g api.ConnectorGateway) {
-	log := c.cfg.Logger.With(slog.String("gateway_id", g.ID))
-	wait := minBackoff
-	for n := 0; ctx.Err() == nil; n++ {
-		worked, err := c.link(ctx, g, n, log)
-		if ctx.Err() != nil {
-			return
-		}
-		if worked {
-			wait = minBackoff
-		}
-		pause := wait/2 + rand.N(wait/2)
-		log.WarnContext(ctx, "gateway lost", slog.Any("error", err), slog.Duration("retry_in", pause))
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-		wait = min(2*wait, maxBackoff)
-	}
-}
-
-// link makes the nth attempt, each at the next endpoint, and serves the connection to its end.
-func (c *Connector) link(ctx context.Context, g api.ConnectorGateway, n int, log *slog.Logger) (worked bool, err error) {
-	if len(g.Endpoints) == 0 {
-		return false, errors.New("gateway has no endpoint")
-	}
-	endpoint := g.Endpoints[n%len(g.Endpoints)]
-	addr, err := resolve(ctx, endpoint)
-	if err != nil {
-		return false, err
-	}
-	socket, err := net.ListenUDP("udp", nil)
-	if err != nil {
-		return false, fmt.Errorf("open socket: %w", err)
-	}
-	tr := &quic.Transport{Conn: socket}
-	defer func() {
-		if cerr := errors.Join(tr.Close(), socket.Close()); cerr != nil {
-			log.DebugContext(ctx, "close socket", slog.Any("error", cerr))
-		}
-	}()
-	conn, err := c.greet(ctx, tr, addr, g)
-	if err != nil {
-		return false, fmt.Errorf("connect to %s: %w", endpoint, err)
-	}
-	log.InfoContext(ctx, "gateway connected", slog.String("endpoint", endpoint))
-	c.counters.sessions.Add(1)
-	c.readyOnce.Do(func() { close(c.ready) })
-	return true, c.serve(ctx, conn, log)
 }
 
 // resolve finds the UDP address of host:port.

@@ -24,10 +24,13 @@ func (c *Connector) serve(ctx context.Context, conn *quic.Conn, log *slog.Logger
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	mux := connwire.NewMux(conn)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // the dials of its flows end with the connection
 	wg.Go(func() {
-		err := mux.Run(conn.Context())
+		err := mux.Run(ctx)
 		log.DebugContext(ctx, "datagrams end", slog.Any("error", err), slog.Uint64("dropped", mux.Dropped()))
 	})
+	wg.Go(func() { ping(conn) })
 	defer func() {
 		_ = conn.CloseWithError(connwire.CodeClosed, "connector stops") // already closed is fine
 	}()
@@ -38,9 +41,24 @@ func (c *Connector) serve(ctx context.Context, conn *quic.Conn, log *slog.Logger
 		}
 		wg.Go(func() {
 			st := connwire.NewStream(stream, conn.LocalAddr(), conn.RemoteAddr())
-			// The dial of a flow ends with its connection, its stream with either.
-			c.flow(conn.Context(), mux, st, log)
+			c.flow(ctx, mux, st, log)
 		})
+	}
+}
+
+// ping makes a gateway that lost the connection say so.
+func ping(conn *quic.Conn) {
+	tick := time.NewTicker(connwire.PingInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-conn.Context().Done():
+			return
+		case <-tick.C:
+			if conn.SendDatagram(connwire.Ping()) != nil {
+				return // the connection is over
+			}
+		}
 	}
 }
 
@@ -135,7 +153,7 @@ func serveUDP(ctx context.Context, mux *connwire.Mux, st *connwire.Stream, targe
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer flow.Abort() // unblocks Receive
-		if err := fromTarget(flow, target); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := fromTarget(flow, target); !errors.Is(err, net.ErrClosed) {
 			log.DebugContext(ctx, "udp flow ends", slog.Any("error", err))
 		}
 	})
@@ -147,7 +165,7 @@ func serveUDP(ctx context.Context, mux *connwire.Mux, st *connwire.Stream, targe
 	_ = flow.Close()
 }
 
-// fromTarget sends what the target says until the socket ends.
+// fromTarget sends what the target says until the socket ends, and returns why it did.
 func fromTarget(flow *connwire.UDPFlow, target *net.UDPConn) error {
 	if err := target.SetReadDeadline(time.Now().Add(udpIdle)); err != nil {
 		return err

@@ -2,7 +2,7 @@ package control
 
 import (
 	"context"
-	"log/slog"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,18 +35,32 @@ func (c *Control) signCertificate(ctx context.Context, q *call) (answer, error) 
 	if in.SessionID == "" || len(in.SessionID) > 100 || strings.ContainsFunc(in.SessionID, notKeyIDRune) {
 		return answer{}, kind.Field("/session_id", "a session ID is 1 to 100 printable ASCII characters without spaces")
 	}
-	v, err := c.hub.at(ctx, q.revision)
-	if err != nil {
-		return answer{}, err
+	revision := q.revision
+	for range maxDecisions {
+		v, err := c.hub.at(ctx, revision)
+		if err != nil {
+			return answer{}, err
+		}
+		d, decision := v.decide(in)
+		if !decision.Allow {
+			c.log.InfoContext(ctx, "certificate refused", "gateway_id", q.gateway.ID, "device_id", in.DeviceID, "session_id", in.SessionID,
+				"reason", string(decision.Reason))
+			return answer{}, kind.New(kind.Denied, "%s (%s)", decision.Message(), decision.Reason)
+		}
+		var a answer
+		a, revision, err = c.issue(ctx, q, in, key, v, d, decision)
+		if !errors.Is(err, errNewer) {
+			return a, err
+		}
 	}
-	d, decision := v.decide(in)
-	if !decision.Allow {
-		c.log.InfoContext(ctx, "certificate refused", "gateway_id", q.gateway.ID, "device_id", in.DeviceID, "session_id", in.SessionID,
-			slog.String("reason", string(decision.Reason)))
-		return answer{}, kind.New(kind.Denied, "%s (%s)", decision.Message(), decision.Reason)
-	}
-	return c.issue(ctx, q, in, key, d, decision)
+	return answer{}, kind.New(kind.Unavailable, "the policy changes faster than a login can be decided")
 }
+
+// maxDecisions is how often a decision is made anew because the policy changed before it could be recorded.
+const maxDecisions = 5
+
+// errNewer says that a decision was made by a revision that is not the newest any more.
+var errNewer = errors.New("the policy has changed")
 
 // decide asks the policy about a login. The device's own row says who it is, not the gateway.
 func (v *view) decide(in api.CertificateRequest) (*store.Device, access.Decision) {
@@ -63,10 +77,19 @@ func (v *view) decide(in api.CertificateRequest) (*store.Device, access.Decision
 	return d, decision
 }
 
-func (c *Control) issue(ctx context.Context, q *call, in api.CertificateRequest, key ssh.PublicKey, d *store.Device, decision access.Decision) (answer, error) {
+// issue signs and records, in one transaction in which v is the newest revision, or says which one is newer.
+func (c *Control) issue(
+	ctx context.Context, q *call, in api.CertificateRequest, key ssh.PublicKey, v *view, d *store.Device, decision access.Decision,
+) (a answer, newer uint64, err error) {
 	keyID := strings.Join([]string{d.Email, in.SessionID, string(decision.Target.ID)}, " ")
 	var out api.Certificate
-	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) error {
+	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
+		if newer, err = tx.Revision(ctx); err != nil {
+			return err
+		}
+		if newer != v.revision {
+			return errNewer
+		}
 		private, err := tx.GatewayCAKey(ctx)
 		if err != nil {
 			return err
@@ -89,7 +112,7 @@ func (c *Control) issue(ctx context.Context, q *call, in api.CertificateRequest,
 		// Written before the effect that it allows: no record, no certificate.
 		return tx.RecordCertificate(ctx, record)
 	})
-	return answer{result: out}, err
+	return answer{result: out}, newer, err
 }
 
 // userKeyTypes are the kinds of ephemeral keys that are signed.

@@ -85,7 +85,9 @@ func TestSync_DemoStory(t *testing.T) {
 		t.Errorf("identity is %+v", id)
 	}
 	agent := watch[api.AgentState](t, s.ClientWith(api.Secret(dev.Token)), api.PathAgentSync)
-	a := agent.until(t, "the target list", func(a *api.AgentState) bool { return len(a.Entries) == 2 && len(a.Networks) == 3 && len(a.Gateways) == 1 })
+	a := agent.until(t, "the target list", func(a *api.AgentState) bool {
+		return len(a.Entries) == 2 && len(a.Networks) == 3 && len(a.Gateways) == 1
+	})
 	for id, n := range a.Networks {
 		if g.Devices[dev.DeviceID].Slots[n.ID] != n.Slot {
 			t.Errorf("network %s has slot %d for the agent and %d for the gateway", id, n.Slot, g.Devices[dev.DeviceID].Slots[n.ID])

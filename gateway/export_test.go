@@ -13,6 +13,9 @@ func (g *Gateway) SetTunnelForTest(f func(tunnel.Config) (*tunnel.Tunnel, error)
 // SetNowForTest replaces time.Now where the age of the state is judged.
 func (g *Gateway) SetNowForTest(f func() time.Time) { g.now = f }
 
+// SetUDPIdleForTest replaces how long a UDP flow may be silent.
+func (g *Gateway) SetUDPIdleForTest(d time.Duration) { g.udpIdle = d }
+
 // SetAuditForTest replaces the audit file.
 func (g *Gateway) SetAuditForTest(l *audit.Log) {
 	g.openAudit = func(string) (*audit.Log, error) { return l, nil }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -44,20 +45,26 @@ type Gateway struct {
 	openAudit func(path string) (*audit.Log, error)
 	// now is time.Now but in tests.
 	now func() time.Time
+	// udpIdle is udpIdle but in tests.
+	udpIdle time.Duration
 
 	// Set by Run before any flow can arrive.
 	audit      *audit.Log
 	connectors *connectors.Listener
 	peers      *peers
+	remembered []netip.AddrPort // connectors of the last run
+	greetOnce  sync.Once
 	started    atomic.Bool
 
 	view    atomic.Pointer[enforce.View]
 	contact atomic.Pointer[time.Time] // last with control
-	table   *sessions.Table
-	denials *denials
-	probes  *probes
-	flows   sync.WaitGroup // UDP flows and probes; TCP flows are the tunnel's handlers
-	counts  counters
+	// outdated is set while the newest state is one that did not compile.
+	outdated atomic.Bool
+	table    *sessions.Table
+	denials  *denials
+	probes   *probes
+	flows    sync.WaitGroup // UDP flows and probes; TCP flows are the tunnel's handlers
+	counts   counters
 
 	ready    chan struct{}
 	gotState chan struct{}
@@ -74,7 +81,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, log: cfg.Logger, store: store{cfg.StateDir}, epoch: uuid.NewString(),
-		newTunnel: tunnel.New, openAudit: audit.Open, now: time.Now,
+		newTunnel: tunnel.New, openAudit: audit.Open, now: time.Now, udpIdle: udpIdle,
 		table: sessions.New(cfg.Limits.Sessions), denials: newDenials(),
 		probes: newProbes(cfg.Limits.MaxProbesPerDevice),
 		ready:  make(chan struct{}), gotState: make(chan struct{}),
@@ -124,6 +131,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("gateway: %w", errors.Join(err, g.connectors.Close()))
 	}
 	g.peers = newPeers(tun, runtime.Endpoints, g.log)
+	g.remembered = runtime.Connectors
 	if err := g.audit.Write(audit.Event{Event: audit.GatewayUp}); err != nil {
 		return errors.Join(fmt.Errorf("gateway: %w", err), tun.Close(), g.connectors.Close())
 	}
@@ -192,8 +200,9 @@ func (g *Gateway) watch(ctx context.Context) error {
 			}
 		},
 		OnContact: func(at time.Time) {
-			g.contact.Store(&at)
-			if g.view.Load() != nil {
+			// While what control says cannot be applied, what is in force grows old.
+			if g.view.Load() != nil && !g.outdated.Load() {
+				g.contact.Store(&at)
 				g.stateOne.Do(func() { close(g.gotState) })
 			}
 		},
@@ -206,17 +215,17 @@ func (g *Gateway) watch(ctx context.Context) error {
 		g.log.WarnContext(ctx, "saved state not usable", slog.Any("error", err))
 	} else if saved.State != nil && g.apply(ctx, saved.Revision, saved.State) {
 		cfg.Since, cfg.State = saved.Revision, saved.State
-		g.peers.greet(ctx)
 	}
 	return fmt.Errorf("follow control: %w", api.Watch(ctx, g.cfg.Control, api.PathGatewaySync, cfg))
 }
 
 // apply makes st the state that decides, and cuts what it no longer allows. A state that does not compile is not
-// applied: the old one goes on, and grows stale only if control is silent.
+// applied: the old one goes on, and grows stale until there is one that does.
 func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewayState) bool {
 	start := time.Now()
 	view, err := enforce.Compile(revision, st)
 	if err != nil {
+		g.outdated.Store(true)
 		g.counts.badStates.Add(1)
 		g.log.ErrorContext(ctx, "state from control does not compile; the old one stays in force",
 			slog.Uint64("policy_rev", revision), slog.Any("error", err))
@@ -226,6 +235,7 @@ func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewaySta
 		g.log.ErrorContext(ctx, "state from control is incomplete", slog.Any("error", p))
 	}
 	g.view.Store(view)
+	g.outdated.Store(false)
 	cut := g.table.Reevaluate(func(s *sessions.Session) error { return keep(view, s) })
 	g.connectors.SetTunnels(tunnelKeys(view))
 	g.peers.set(ctx, view)
@@ -233,6 +243,10 @@ func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewaySta
 	for d := range view.Devices {
 		known[d.ID] = true
 	}
+	g.greetOnce.Do(func() {
+		g.peers.greet(ctx)
+		g.connectors.Wake(ctx, g.remembered)
+	})
 	g.denials.keep(func(id string) bool { return known[id] })
 	g.counts.cut.Add(uint64(cut))
 	g.log.InfoContext(ctx, "state applied", slog.Uint64("policy_rev", revision), slog.Int("devices", len(known)),

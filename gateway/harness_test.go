@@ -108,8 +108,9 @@ type world struct {
 	client   *tunnel.Tunnel
 	dir      string
 	cfg      gateway.Config
-	audit    *audit.Log // instead of the file
-	loopback bool       // WireGuard over loopback sockets
+	audit    *audit.Log    // instead of the file
+	udpIdle  time.Duration // 0: the real one
+	loopback bool          // WireGuard over loopback sockets
 	stop     context.CancelFunc
 	done     chan error
 }
@@ -207,6 +208,9 @@ func (w *world) startGatewayUnready() {
 	})
 	if w.audit != nil {
 		g.SetAuditForTest(w.audit)
+	}
+	if w.udpIdle != 0 {
+		g.SetUDPIdleForTest(w.udpIdle)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -20,6 +20,7 @@ import (
 // The rhythm of housekeeping.
 const (
 	saveInterval  = 10 * time.Second
+	saveSoon      = time.Second // after connectors came or went
 	statsInterval = time.Minute
 )
 
@@ -44,6 +45,7 @@ func (g *Gateway) announce(ctx context.Context) error {
 		switch kind.Of(err) {
 		case kind.Unauthenticated, kind.Denied, kind.NotFound, kind.Invalid:
 			return fmt.Errorf("report to control: %w", err)
+		default: // worth another attempt
 		}
 		pause := wait/2 + rand.N(wait/2)
 		g.log.WarnContext(ctx, "report not delivered", slog.Any("error", err), slog.Duration("retry_in", pause))
@@ -121,15 +123,22 @@ func (g *Gateway) hosts(listen netip.Addr) ([]string, error) {
 
 // housekeeping saves what helps a restart, and says how things are.
 func (g *Gateway) housekeeping(ctx context.Context) error {
-	save, stats := time.NewTicker(saveInterval), time.NewTicker(statsInterval)
+	save, soon, stats := time.NewTicker(saveInterval), time.NewTicker(saveSoon), time.NewTicker(statsInterval)
 	defer save.Stop()
+	defer soon.Stop()
 	defer stats.Stop()
+	var accepted uint64
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-save.C:
 			g.saveRuntime(ctx)
+		case <-soon.C:
+			if n := g.connectors.Stats().Accepted; n != accepted {
+				accepted = n
+				g.saveRuntime(ctx)
+			}
 		case <-stats.C:
 			g.log.InfoContext(ctx, "gateway statistics", slog.Any("stats", g.Stats()))
 		}
@@ -137,7 +146,7 @@ func (g *Gateway) housekeeping(ctx context.Context) error {
 }
 
 func (g *Gateway) saveRuntime(ctx context.Context) {
-	r := savedRuntime{Endpoints: g.peers.endpoints(g.now())}
+	r := savedRuntime{Endpoints: g.peers.endpoints(g.now()), Connectors: g.connectors.Remotes()}
 	if at := g.contact.Load(); at != nil {
 		r.Contact = at.Round(0) // without the monotonic part, which means nothing to the next process
 	}

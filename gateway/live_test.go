@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,6 +151,101 @@ func TestState_OneThatDoesNotCompileIsNotApplied(t *testing.T) {
 	}
 	expectAlive(t, c)
 	readName(t, w.mustDial(slotA, portTCP))
+}
+
+// A revocation may be in the state that does not compile: what is in force must not stay so for ever.
+func TestState_OneThatDoesNotCompileGrowsStale(t *testing.T) {
+	w := newWorld(t)
+	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portTCP): serveTCP(t, "a")})
+	w.update(func(st *api.GatewayState) { st.Self.StaleAfterSeconds = 1 })
+	w.control.update(func(st *api.GatewayState) {
+		st.Targets["twin"] = api.WireTarget{ID: "twin", Hostname: "twin", IPv4: &api.AgentAddress{Addr: targetAddr, VNET: netA}}
+	})
+	w.eventually("new flows are denied", 5*time.Second, func() bool {
+		n, err := w.dial(slotA, at(portTCP))
+		if err == nil {
+			n.Abort()
+		}
+		return errors.Is(err, tunnel.ErrProhibited)
+	})
+	w.update(func(st *api.GatewayState) { st.Targets = without(st.Targets, "twin") })
+	readName(t, w.mustDial(slotA, portTCP))
+}
+
+func TestRestart_OldStateDeniesUntilControlAnswers(t *testing.T) {
+	w := newWorld(t)
+	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portTCP): serveTCP(t, "a")})
+	w.stopGateway(w.stop, w.done)
+	path := filepath.Join(w.dir, "runtime.json")
+	old := []byte(`{"contact":"2020-01-02T03:04:05Z","endpoints":{}}`)
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.control.block(api.PathGatewaySync, true)
+	w.control.block(api.PathGatewaySelf, true)
+	w.startGatewayUnready()
+	w.connectClient()
+	if err := w.client.ForceHandshake(w.gateway.PublicKey()); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("new flows are denied", 10*time.Second, func() bool {
+		_, err := w.dialWithin(slotA, at(portTCP), time.Second)
+		return errors.Is(err, tunnel.ErrProhibited)
+	})
+	if e := w.lastAudit(audit.FlowDenied); e.Reason != string(access.NoSnapshot) {
+		t.Errorf("reason %q", e.Reason)
+	}
+	w.control.block(api.PathGatewaySync, false)
+	w.control.block(api.PathGatewaySelf, false)
+	w.wait("gateway ready", w.gateway.Ready())
+}
+
+// 1,000 live flows are cut within a second of the policy change (the aim is 100 ms).
+func TestState_CutsAThousandFlows(t *testing.T) {
+	w := newWorld(t, withLimits(gateway.Limits{Sessions: sessions.Limits{MaxDialsPerDevice: 2000}}))
+	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portTCP): serveTCP(t, "a")})
+	const n = 1000
+	conns := make([]net.Conn, n)
+	var wg sync.WaitGroup
+	for worker := range 16 {
+		wg.Go(func() {
+			for i := worker; i < n; i += 16 {
+				c, err := w.dial(slotA, at(portTCP))
+				if err != nil {
+					t.Errorf("flow %d: %v", i, err)
+					return
+				}
+				conns[i] = c
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	rev := w.control.update(func(st *api.GatewayState) { st.Applications = without(st.Applications, "app") })
+	start := time.Now()
+	for i, c := range conns {
+		if err := c.SetReadDeadline(start.Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err := c.Read(make([]byte, 16)); err != nil {
+				if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF) {
+					t.Fatalf("flow %d: %v, want a reset", i, err)
+				}
+				break
+			}
+		}
+	}
+	took := time.Since(start)
+	t.Logf("all cut %v after the change was made", took)
+	if took > cutWithin {
+		t.Errorf("took %v, want at most %v", took, cutWithin)
+	}
+	if st := w.gateway.Stats(); st.Revision != rev || st.Cut != n {
+		t.Errorf("revision %d, want %d; cut %d, want %d", st.Revision, rev, st.Cut, n)
+	}
 }
 
 func TestState_StaleDeniesNewFlowsOnly(t *testing.T) {

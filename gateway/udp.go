@@ -56,9 +56,9 @@ func (g *Gateway) HandleUDP(ctx context.Context, r *tunnel.UDPRequest) {
 func (g *Gateway) serveUDP(ctx context.Context, s *sessions.Session, client *tunnel.UDPConn) (string, error) {
 	defer client.Abort()
 	s.OnCut(func(error) { client.Abort() })
-	idle := udpIdle
+	idle := g.udpIdle
 	if s.Destination.Port() == dnsPort {
-		idle = dnsIdle
+		idle = min(idle, dnsIdle)
 	}
 	a := &activity{client: client, idle: idle}
 	flow, err := g.dialUDP(ctx, s, func(b []byte) {
@@ -112,16 +112,17 @@ type udpFlow interface {
 	Abort()
 }
 
-// activity moves the deadline of an idle flow, at most once a second.
+// activity moves the deadline of an idle flow, at most 64 times in the time that it may be idle.
 type activity struct {
 	client *tunnel.UDPConn
 	idle   time.Duration
-	last   atomic.Int64 // seconds since 1970
+	last   atomic.Int64 // nanoseconds since 1970
 }
 
 func (a *activity) touch() {
 	now := time.Now()
-	if a.last.Swap(now.Unix()) == now.Unix() {
+	last := a.last.Load()
+	if now.UnixNano()-last < int64(a.idle/64) || !a.last.CompareAndSwap(last, now.UnixNano()) {
 		return
 	}
 	_ = a.client.SetReadDeadline(now.Add(a.idle)) // fails only when the flow is over

@@ -147,3 +147,20 @@ func TestUDP_WithoutConnectorEnds(t *testing.T) {
 	defer cancel()
 	w.eventually("the flow is gone", time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 0 || ctx.Err() != nil })
 }
+
+func TestUDP_IdleFlowEnds(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.udpIdle = 300 * time.Millisecond })
+	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portUDP): serveUDP(t)})
+	c := w.dialUDP(slotA, at(portUDP))
+	start := time.Now()
+	for time.Since(start) < 600*time.Millisecond { // traffic keeps it open beyond the limit
+		exchange(t, c, []byte("x"))
+	}
+	if n := w.gateway.Stats().Sessions.OpenUDP; n != 1 {
+		t.Fatalf("%d UDP flows open, want 1", n)
+	}
+	e := w.lastAudit(audit.FlowClose)
+	if e.Reason != "idle" || e.Error != "" || *e.BytesUp == 0 || *e.BytesUp != *e.BytesDown {
+		t.Errorf("close event: reason %q, error %q, up %d, down %d", e.Reason, e.Error, *e.BytesUp, *e.BytesDown)
+	}
+}

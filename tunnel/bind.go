@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"golang.zx2c4.com/wireguard/conn"
@@ -147,21 +146,4 @@ func (e *udpEndpoint) DstToBytes() []byte {
 		return nil // MarshalBinary of an AddrPort has no error to return
 	}
 	return b
-}
-
-// portBind remembers the port that its Bind was opened on.
-type portBind struct {
-	conn.Bind
-	opened atomic.Uint32
-}
-
-func (b *portBind) port() uint16 { return uint16(b.opened.Load()) }
-
-// Open implements conn.Bind.
-func (b *portBind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
-	fns, actual, err := b.Bind.Open(port)
-	if err == nil {
-		b.opened.Store(uint32(actual))
-	}
-	return fns, actual, err
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.zx2c4.com/wireguard/tun"
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -23,12 +24,14 @@ const deviceBatch = 32
 //
 // Read is called by one goroutine; Write by one per peer.
 type device struct {
-	mtu    int
-	queue  *fairQueue
-	drops  *drops
-	events chan tun.Event
-	closed atomic.Bool
-	once   sync.Once
+	mtu     int
+	queue   *fairQueue
+	gate    *gate
+	inbound *inbound
+	drops   *drops
+	events  chan tun.Event
+	closed  atomic.Bool
+	once    sync.Once
 
 	// v4 and v6 are the link endpoints for packets of that version.
 	v4, v6 *linkEndpoint
@@ -45,8 +48,8 @@ type groRun struct{ v4, v6 gro.GRO }
 
 var _ tun.Device = (*device)(nil)
 
-func newDevice(mtu int, q *fairQueue, d *drops) *device {
-	dev := &device{mtu: mtu, queue: q, drops: d, events: make(chan tun.Event, 4)}
+func newDevice(mtu int, q *fairQueue, g *gate, in *inbound, d *drops) *device {
+	dev := &device{mtu: mtu, queue: q, gate: g, inbound: in, drops: d, events: make(chan tun.Event, 4)}
 	dev.gro.New = func() any {
 		g := new(groRun)
 		g.v4.Init(true)
@@ -60,6 +63,9 @@ func newDevice(mtu int, q *fairQueue, d *drops) *device {
 // Read blocks for a packet, then fills bufs with what else is waiting.
 func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	n := 0
+	if !d.gate.wait() {
+		return 0, os.ErrClosed
+	}
 	for n < len(bufs) {
 		if !d.cur.active() {
 			p, ok := d.queue.pop(n == 0)
@@ -77,6 +83,7 @@ func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 			d.drops.add(dropMalformed)
 			continue
 		}
+		d.gate.enter()
 		sizes[n] = size
 		n++
 	}
@@ -92,9 +99,19 @@ func (d *device) Write(bufs [][]byte, offset int) (int, error) {
 	if d.closed.Load() {
 		return 0, os.ErrClosed
 	}
+	if len(bufs) == 0 {
+		return 0, nil
+	}
 	g := d.gro.Get().(*groRun)
 	g.v4.Dispatcher, g.v6.Dispatcher = d.v4.dispatcher(), d.v6.dispatcher()
+	now := time.Now()
+	drop := d.inbound.delivered(len(bufs), age(bufs[0], now), now)
 	for _, b := range bufs {
+		if drop && len(b) >= offset+inboundLarge {
+			drop = false
+			d.drops.add(dropInbound)
+			continue
+		}
 		d.receive(g, b[offset:])
 	}
 	g.v4.Flush()
@@ -135,6 +152,7 @@ func (d *device) receive(g *groRun, b []byte) {
 func (d *device) Close() error {
 	d.once.Do(func() {
 		d.closed.Store(true)
+		d.gate.close()
 		d.queue.close()
 		close(d.events)
 	})

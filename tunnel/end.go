@@ -39,7 +39,7 @@ type Tunnel struct {
 	dev   *device
 	queue *fairQueue
 	stack *stack.Stack
-	bind  *portBind
+	bind  *meteredBind
 
 	peers      *peerTable
 	flows      *flowTable
@@ -74,7 +74,7 @@ func NewWithBind(cfg Config, bind conn.Bind) (*Tunnel, error) {
 		gateway:    cfg.Handler != nil,
 		listen:     cfg.Listen,
 		public:     cfg.PrivateKey.Public(),
-		bind:       &portBind{Bind: bind},
+		bind:       &meteredBind{Bind: bind, inbound: new(inbound)},
 		peers:      newPeerTable(),
 		addrs:      addressSet{set: make(map[netip.Addr]struct{})},
 		icmpErrors: icmpErrors{flows: make(map[icmpKey]func(error))},
@@ -98,7 +98,8 @@ func (t *Tunnel) start(cfg Config) error {
 	if t.stack, err = newStack(); err != nil {
 		return err
 	}
-	t.dev = newDevice(cfg.mtu(), t.queue, &t.drops)
+	t.bind.gate = newGate(gatePackets, &t.drops)
+	t.dev = newDevice(cfg.mtu(), t.queue, t.bind.gate, t.bind.inbound, &t.drops)
 	if t.gateway {
 		err = setUpGateway(t.stack, t.dev)
 		t.forward(cfg.Handler)

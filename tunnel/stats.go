@@ -23,7 +23,8 @@ const (
 	dropUndecided                        // flow that the handler neither accepted nor rejected
 	dropHandshakeFailed                  // flow that was accepted and whose client was gone
 	dropICMPRateLimit                    // ICMP error not sent because of its rate limit
-	dropReleaseTimeout                   // packets that WireGuard swallowed (no peer, no session)
+	dropGateTimeout                      // packets that WireGuard swallowed (no peer, no session), once per gatePackets
+	dropInbound                          // packets of streams that came faster than they could be decrypted
 	numDropCauses
 )
 
@@ -38,7 +39,8 @@ var dropNames = [numDropCauses]string{
 	dropUndecided:       "undecided",
 	dropHandshakeFailed: "handshake_failed",
 	dropICMPRateLimit:   "icmp_rate_limit",
-	dropReleaseTimeout:  "release_timeout",
+	dropGateTimeout:     "gate_timeout",
+	dropInbound:         "inbound_delay",
 }
 
 // drops counts by cause; safe for concurrent use.

@@ -130,7 +130,7 @@ func lastAddr(p netip.Prefix) netip.Addr {
 // Lookup returns the longest matching route of v; safe for concurrent use. An
 // address with a zone and an IPv4-mapped one have no route.
 func (t *Table) Lookup(v ID, a netip.Addr) (Route, bool) {
-	if t == nil || !a.IsValid() || a.Zone() != "" {
+	if t == nil || !a.IsValid() || a.Is4In6() || a.Zone() != "" {
 		return Route{}, false
 	}
 	spans := t.nets[v]
@@ -146,10 +146,5 @@ func (t *Table) Lookup(v ID, a netip.Addr) (Route, bool) {
 	if lo == 0 || spans[lo-1].route == nil {
 		return Route{}, false
 	}
-	r := spans[lo-1].route
-	// Spans run through the IPv4-mapped range of ::/0; Contains does not.
-	if a.Is4In6() || !r.Prefix.Contains(a) {
-		return Route{}, false
-	}
-	return *r, true
+	return *spans[lo-1].route, true
 }

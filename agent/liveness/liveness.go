@@ -67,7 +67,7 @@ type Listener interface {
 	LinkDown(r Reason, lastAnswer time.Time)
 	// LinkAnswer is called for every other answer.
 	LinkAnswer(rtt time.Duration)
-	// LinkFailing is called when three retries in a row went unanswered.
+	// LinkFailing is called, once in an outage, when two retries went unanswered.
 	LinkFailing(r Reason)
 }
 
@@ -86,12 +86,13 @@ type Times struct {
 }
 
 const (
-	missesUntilDown  = 3
-	retriesUntilNext = 4  // forced handshakes before the next endpoint is tried
-	retriesUntilSlow = 20 // before a path whose length was known is thought to be another
-	fastFor          = 30 * time.Second
-	laterFor         = 2 * time.Minute
-	maxOutstanding   = 64
+	missesUntilDown     = 3
+	retriesUntilFailing = 2  // before the owner is told
+	retriesUntilNext    = 4  // forced handshakes before the next endpoint is tried
+	retriesUntilSlow    = 20 // before a path whose length was known is thought to be another
+	fastFor             = 30 * time.Second
+	laterFor            = 2 * time.Minute
+	maxOutstanding      = 64
 )
 
 func (t Times) withDefaults() Times {
@@ -163,7 +164,8 @@ type Monitor struct {
 type kick struct {
 	reason Reason
 	rebind bool
-	probe  bool // no more than that: nothing is known to be wrong
+	check  bool // no more than a look: nothing is known to be wrong
+	hope   bool
 }
 
 // New returns a monitor; it starts nothing.
@@ -207,8 +209,11 @@ func (m *Monitor) Nudge() {
 	}
 }
 
-// Check asks for a probe now, whenever the last answer came.
-func (m *Monitor) Check() { m.kick(kick{probe: true}) }
+// Check asks for a look now, whenever the last answer came: there is a reason for doubt.
+func (m *Monitor) Check() { m.kick(kick{check: true}) }
+
+// Hope says that there is a reason to expect an answer now: an outage counts as young again.
+func (m *Monitor) Hope() { m.kick(kick{check: true, hope: true}) }
 
 // GatewayRestarted says that the gateway has lost its sessions.
 func (m *Monitor) GatewayRestarted() { m.kick(kick{reason: GatewayRestart}) }
@@ -341,8 +346,10 @@ func (m *Monitor) hasty() time.Duration {
 // retry forces a handshake and sends a probe behind it, which WireGuard keeps until
 // the handshake is done.
 func (m *Monitor) retry() {
-	if m.retries > 0 && m.retries%retriesUntilNext == 0 {
+	if m.retries == retriesUntilFailing {
 		m.to.LinkFailing(m.reason)
+	}
+	if m.retries > 0 && m.retries%retriesUntilNext == 0 {
 		if m.link.Next() {
 			m.rtt = 0
 		}
@@ -377,16 +384,18 @@ func (m *Monitor) answered(seq uint64) {
 	rtt := now.Sub(at)
 	clear(m.sent)
 	m.heard.Store(int64(now.Sub(m.epoch)))
-	m.rtt = rtt
 	before := m.lastAnswer
 	m.lastAnswer, m.unanswered, m.firstMissed, m.doubt = now, 0, time.Time{}, false
 	m.tx, m.rx = m.link.Traffic()
 	if m.up {
+		m.rtt = rtt
 		m.to.LinkAnswer(rtt)
 		return
 	}
 	m.up, m.retries = true, 0
 	m.to.LinkUp(Outage{Reason: m.reason, Since: before, Until: now}, rtt)
+	// This answer waited for a handshake; another tells how long the path is.
+	m.probe()
 }
 
 // observe compares the counters: bytes out and none in mean doubt.
@@ -411,13 +420,8 @@ func (m *Monitor) slept() bool {
 }
 
 func (m *Monitor) kicked(k kick) {
-	if k.probe {
-		if m.up {
-			m.probe()
-		} else {
-			m.downSince = time.Now()
-			m.retry()
-		}
+	if k.check {
+		m.check(k.hope)
 		return
 	}
 	if m.up {
@@ -430,6 +434,20 @@ func (m *Monitor) kicked(k kick) {
 		_ = m.link.Rebind() // the link logs
 	}
 	m.retry()
+}
+
+func (m *Monitor) check(hope bool) {
+	now := time.Now()
+	if m.up {
+		m.probe()
+		return
+	}
+	if hope {
+		m.downSince = now
+	}
+	if now.Sub(m.lastRetry) >= m.times.RetryFirst {
+		m.retry()
+	}
 }
 
 func (m *Monitor) nudge() {

@@ -89,7 +89,7 @@ func (s *Server) socks(ctx context.Context, c *conn) (relay.Flow, error) {
 	case req.command == commandConnect:
 		return s.socksConnect(ctx, c, user, req)
 	case req.command == commandAssociate && s.cfg.PacketDialer != nil:
-		return nil, s.associate(ctx, c, user)
+		return nil, s.associate(ctx, c, user, req)
 	default:
 		s.refused.Add(1)
 		return nil, errors.Join(fmt.Errorf("SOCKS5 command %d is not offered", req.command),

@@ -5,14 +5,11 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"weft/cli"
+	"weft/internal/buildinfo"
 )
-
-// version is set by the linker for a release.
-var version string
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -22,19 +19,8 @@ func main() {
 		Stdout:  os.Stdout,
 		Stderr:  os.Stderr,
 		Getenv:  os.Getenv,
-		Version: programVersion(),
+		Version: buildinfo.Version(),
 	})
 	stop()
 	os.Exit(code)
-}
-
-// programVersion is the release's, else what the toolchain recorded.
-func programVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "devel"
 }

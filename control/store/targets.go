@@ -56,6 +56,9 @@ func scanTarget(rs *sql.Rows) (api.Target, error) {
 	if v6.Valid {
 		t.IP.IPv6 = &api.TargetAddress{Addr: v6.String, VNET: n6.String}
 	}
+	if tags == "{}" {
+		return t, nil
+	}
 	return t, json.Unmarshal([]byte(tags), &t.Tags)
 }
 

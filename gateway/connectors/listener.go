@@ -53,6 +53,10 @@ type Listener struct {
 	keys      atomic.Pointer[map[vnet.TunnelID][]byte]
 	counters  counters
 	handshake chan struct{} // a token per connection that has not proved itself
+	keyed     chan struct{} // closed when the first keys are there
+	keyedOnce sync.Once
+	closeOnce sync.Once
+	closeErr  error // set by closeOnce
 
 	mu       sync.Mutex
 	sessions map[vnet.TunnelID][]*session
@@ -93,8 +97,8 @@ func Listen(cfg Config) (*Listener, error) {
 	}
 	l := &Listener{
 		cfg: cfg, socket: socket, transport: tr,
-		handshake: make(chan struct{}, cfg.Limits.MaxHandshakes),
-		sessions:  make(map[vnet.TunnelID][]*session),
+		handshake: make(chan struct{}, cfg.Limits.MaxHandshakes), keyed: make(chan struct{}),
+		sessions: make(map[vnet.TunnelID][]*session),
 	}
 	l.keys.Store(&map[vnet.TunnelID][]byte{})
 	// A connector opens one stream of its own: the one with its Hello.
@@ -165,6 +169,11 @@ func (l *Listener) report(ctx context.Context, err error) {
 
 // Close ends every session and frees the socket; it is idempotent.
 func (l *Listener) Close() error {
+	l.closeOnce.Do(func() { l.closeErr = l.close() })
+	return l.closeErr
+}
+
+func (l *Listener) close() error {
 	for _, s := range l.all() {
 		s.close(connwire.CodeClosed, "gateway stops")
 	}
@@ -184,9 +193,31 @@ func (l *Listener) all() []*session {
 // SetTunnels replaces the tunnels and their keys; sessions of a tunnel that is gone, or whose key changed, end.
 func (l *Listener) SetTunnels(keys map[vnet.TunnelID][]byte) {
 	l.keys.Store(&keys)
+	l.keyedOnce.Do(func() { close(l.keyed) })
 	for _, s := range l.all() {
 		if k, ok := keys[s.tunnel]; !ok || !hmac.Equal(k, s.key) {
 			s.close(connwire.CodeRevoked, "tunnel revoked")
+		}
+	}
+}
+
+// Remotes are the addresses of the connected connectors.
+func (l *Listener) Remotes() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range l.all() {
+		if a, ok := s.conn.RemoteAddr().(*net.UDPAddr); ok {
+			ap := a.AddrPort()
+			out = append(out, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
+		}
+	}
+	return out
+}
+
+// Wake tells the connectors that were at these addresses that the gateway is back; see connwire.Wake.
+func (l *Listener) Wake(ctx context.Context, remotes []netip.AddrPort) {
+	for _, r := range remotes {
+		if _, err := l.transport.WriteTo(connwire.Wake(), net.UDPAddrFromAddrPort(r)); err != nil {
+			l.report(ctx, fmt.Errorf("wake %v: %w", r, err))
 		}
 	}
 }
@@ -216,9 +247,9 @@ func (l *Listener) serve(ctx context.Context, conn *quic.Conn) {
 	}
 	log = log.With(slog.String("tunnel_id", string(s.tunnel)), slog.String("connector_id", s.id))
 	log.InfoContext(ctx, "connector connected", slog.String("software", s.software))
-	err = s.mux.Run(conn.Context())
+	err = s.mux.Run(ctx)
 	l.remove(s)
-	log.InfoContext(ctx, "connector gone", slog.Any("error", context.Cause(conn.Context())), slog.Any("detail", err))
+	log.InfoContext(ctx, "connector gone", slog.Any("error", err))
 }
 
 // greet reads the Hello, checks it and answers.
@@ -235,6 +266,11 @@ func (l *Listener) greet(ctx context.Context, conn *quic.Conn) (*session, error)
 	hello, err := connwire.ReadHello(stream)
 	if err != nil {
 		return nil, fmt.Errorf("read hello: %w", err)
+	}
+	select { // just started: nobody is known yet, so nobody is refused yet
+	case <-l.keyed:
+	case <-ctx.Done():
+		return nil, errors.New("no state from control yet")
 	}
 	s, err := l.admit(conn, hello)
 	v := connwire.Verdict{OK: err == nil}

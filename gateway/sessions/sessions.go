@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
-
 	"time"
 
 	"weft/access"

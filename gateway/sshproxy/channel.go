@@ -24,6 +24,7 @@ type channel struct {
 	downReqs, upReqs <-chan *ssh.Request
 
 	started    chan struct{} // the target runs something: the client's data may flow
+	starting   atomic.Bool   // the target was asked to run something; answered follows
 	answered   chan struct{} // the client knows: the target's data may flow
 	answerOnce sync.Once
 	stdinDone  chan struct{}
@@ -143,6 +144,7 @@ func (c *channel) pumpOutput(dst io.Writer, src io.Reader) {
 	select {
 	case <-c.answered:
 	case <-c.targetEnd:
+		c.awaitAnswer()
 	}
 	_ = pump(dst, src, &c.x.bytesDown) // a client that takes no more closes the channel, which serveClient sees
 	if c.outputs.Add(-1) > 0 {
@@ -180,6 +182,7 @@ func (c *channel) serveTarget() {
 }
 
 func (c *channel) targetRequest(req *ssh.Request) {
+	c.awaitAnswer()
 	switch req.Type {
 	case "exit-status":
 		if status, err := parseExitStatus(req.Payload); err == nil {
@@ -260,6 +263,14 @@ func (c *channel) serveClient(ctx context.Context) {
 	_ = c.up.Close() // fails when the target closed first
 }
 
+// awaitAnswer holds back what a program says or how it ends until the client knows that it runs: a quick one can be
+// over before the target's answer has been relayed.
+func (c *channel) awaitAnswer() {
+	if c.starting.Load() {
+		<-c.answered
+	}
+}
+
 func (c *channel) answer() { c.answerOnce.Do(func() { close(c.answered) }) }
 
 func (c *channel) event(typ string, detail ...string) {
@@ -275,15 +286,19 @@ func (w lockedStderr) Write(b []byte) (int, error) {
 	return w.c.down.Stderr().Write(b)
 }
 
-// say writes a message of ours to the client's standard error. It can block as long as the client does not read.
+// say writes a message of ours to the client's standard error, if the client listens by now. It can block as long as the
+// client does not read.
 func (c *channel) say(text string) {
+	select {
+	case <-c.answered:
+		c.write(text)
+	default:
+	}
+}
+
+func (c *channel) write(text string) {
 	if c.pty.Load() {
 		text = "\r\n" + strings.ReplaceAll(text, "\n", "\r\n")
-	}
-	select {
-	case <-c.answered: // accepted, and the client listens
-	default:
-		return
 	}
 	c.errMu.Lock()
 	defer c.errMu.Unlock()

@@ -82,11 +82,12 @@ func (c *channel) start(req *ssh.Request, event, key, value string, err error) {
 	} else {
 		c.event(event, key, value)
 	}
+	c.starting.Store(true)
 	ok, err := c.up.SendRequest(req.Type, true, req.Payload)
 	c.running = ok && err == nil
 	_ = req.Reply(c.running, nil) // as above
+	c.showNotices()               // before the target's output, whose end could come first
 	c.answer()
-	c.showNotices()
 	if c.running {
 		close(c.started)
 	}
@@ -123,17 +124,18 @@ func (c *channel) refuse(typ string) {
 		return
 	}
 	reason, forwarding := refusedRequests[typ]
+	typ = short(typ)
 	if forwarding {
 		c.x.p.stats.forwardingsRefused.Add(1)
 	} else {
 		c.x.p.stats.requestsRefused.Add(1)
-		reason = "the request " + strconv.Quote(short(typ)) + " is not allowed through this gateway"
+		reason = "the request " + strconv.Quote(typ) + " is not allowed through this gateway"
 	}
 	if c.refused[typ] || len(c.refused) >= maxGlobalNotices {
 		return
 	}
 	c.refused[typ] = true
-	c.event(EventRefused, "request", short(typ), "reason", reason)
+	c.event(EventRefused, "request", typ, "reason", reason)
 	if c.running {
 		c.say(line("%s", reason))
 		return
@@ -144,7 +146,7 @@ func (c *channel) refuse(typ string) {
 // showNotices says what was refused so far, on this channel and on the connection.
 func (c *channel) showNotices() {
 	for _, n := range append(c.x.takeNotices(), c.notices...) {
-		c.say(n)
+		c.write(n)
 	}
 	c.notices = nil
 }

@@ -35,3 +35,9 @@ var (
 	ListenAddressForTest   = listenAddress
 	ParseExitSignalForTest = parseExitSignal
 )
+
+// ParseKexInitForTest is the parser of a client's first bytes.
+var ParseKexInitForTest = parseKexInit
+
+// FastAESForTest says whether ciphers are chosen here.
+func FastAESForTest() bool { return fastAES }

@@ -87,3 +87,52 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
+
+func kexInit(up, down string) []byte {
+	payload := ssh.Marshal(struct {
+		Type                                  byte
+		Cookie                                [16]byte
+		Kex, Host, Up, Down, A, B, C, D, E, F string
+		Follows                               bool
+		Reserved                              uint32
+	}{Type: 20, Kex: "curve25519-sha256", Host: "ssh-ed25519", Up: up, Down: down})
+	padding := 8 - (len(payload)+5)%8 + 4
+	packet := ssh.Marshal(struct {
+		Size    uint32
+		Padding byte
+		Payload []byte `ssh:"rest"`
+	}{uint32(len(payload) + padding + 1), byte(padding), append(payload, make([]byte, padding)...)})
+	return append([]byte("SSH-2.0-OpenSSH_9.2 comment\r\n"), packet...)
+}
+
+func TestParseKexInit(t *testing.T) {
+	first := kexInit("chacha20-poly1305@openssh.com,aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+	up, down, err := sshproxy.ParseKexInitForTest(first, nil)
+	if err != nil || len(up) != 2 || up[1] != "aes128-gcm@openssh.com" || len(down) != 1 || down[0] != "aes256-gcm@openssh.com" {
+		t.Errorf("%q, %q, %v", up, down, err)
+	}
+	_, _, short := sshproxy.ParseKexInitForTest(nil, nil)
+	for n := range first {
+		if _, _, err := sshproxy.ParseKexInitForTest(first[:n], nil); err == nil || err.Error() != short.Error() {
+			t.Fatalf("%d of %d bytes: %v, want %v", n, len(first), err, short)
+		}
+	}
+}
+
+func FuzzKexInit(f *testing.F) {
+	f.Add(kexInit("aes128-gcm@openssh.com", "aes128-ctr"))
+	f.Add([]byte("SSH-2.0-x\n\x00\x00\x00\x0c\x0a\x15"))
+	f.Add([]byte("SSH-1.5-x\n"))
+	f.Add([]byte("SSH-2.0-x\n\xff\xff\xff\xff\x00\x14"))
+	f.Add([]byte("SSH-2.0-x\n\x00\x00\x00\x02\xff\x14"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		up, down, err := sshproxy.ParseKexInitForTest(b, nil)
+		total := 0
+		for _, s := range append(up, down...) {
+			total += len(s)
+		}
+		if err == nil && total > len(b) {
+			t.Errorf("%d bytes of names from %d", total, len(b))
+		}
+	})
+}

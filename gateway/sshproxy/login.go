@@ -21,7 +21,7 @@ var (
 // serverConfig is the client's side. Every method leads to the same question, because none of them proves anything that
 // the tunnel has not: OpenSSH begins with "none" and is done; some clients insist on another.
 func (x *session) serverConfig(ctx context.Context) *ssh.ServerConfig {
-	login := func(m ssh.ConnMetadata) (*ssh.Permissions, error) { return nil, x.login(ctx, m.User()) }
+	login := func(m ssh.ConnMetadata) error { return x.login(ctx, m.User()) }
 	cfg := &ssh.ServerConfig{
 		Config:                  sshConfig(),
 		ServerVersion:           version,
@@ -29,20 +29,23 @@ func (x *session) serverConfig(ctx context.Context) *ssh.ServerConfig {
 		// Attempts are bounded by login itself, which hangs up on the second one after a refusal.
 		MaxAuthTries:         -1,
 		NoClientAuth:         true,
-		NoClientAuthCallback: login,
-		PasswordCallback:     func(m ssh.ConnMetadata, _ []byte) (*ssh.Permissions, error) { return login(m) },
-		PublicKeyCallback:    func(m ssh.ConnMetadata, _ ssh.PublicKey) (*ssh.Permissions, error) { return login(m) },
+		NoClientAuthCallback: func(m ssh.ConnMetadata) (*ssh.Permissions, error) { return nil, login(m) },
+		PasswordCallback:     func(m ssh.ConnMetadata, _ []byte) (*ssh.Permissions, error) { return nil, login(m) },
+		PublicKeyCallback:    func(m ssh.ConnMetadata, _ ssh.PublicKey) (*ssh.Permissions, error) { return nil, login(m) },
 		KeyboardInteractiveCallback: func(m ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-			perms, err := login(m)
-			if err != nil {
+			if err := login(m); err != nil {
 				return nil, err
 			}
 			// RFC 4256 section 3.2 lets a server ask nothing, and some clients wait for the question.
-			_, err = ask("", "", nil, nil)
-			return perms, err
+			_, err := ask("", "", nil, nil)
+			return nil, err
 		},
-		PreAuthConnCallback: func(c ssh.ServerPreAuthConn) { x.preAuth = c },
+		PreAuthConnCallback: func(c ssh.ServerPreAuthConn) {
+			x.preAuth = c
+			x.client.admitAuth()
+		},
 	}
+	cfg.Ciphers = x.client.peekCiphers(cfg.Ciphers)
 	for _, k := range x.p.hostKeys {
 		cfg.AddHostKey(k)
 	}
@@ -148,6 +151,7 @@ func (x *session) dialUpstream(ctx context.Context, user string) error {
 		return x.fail(fmt.Errorf("upstream login as %q: %w", user, err), "login to %s as %q failed: %s",
 			x.s.Target, user, x.explain(hctx, &l, err))
 	}
+	x.upMeta = conn
 	x.adoptUpstream(conn, chans, reqs)
 	return nil
 }
@@ -167,6 +171,7 @@ func (x *session) clientConfig(user string, signer ssh.Signer, l *upstreamLogin,
 			return l.hostKeyErr
 		}),
 		AuthCallback: func(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+			x.upMeta = c.Metadata
 			l.partial = l.partial || len(c.PartialSuccessMethods) > 0
 			return nil, nil
 		},

@@ -397,3 +397,88 @@ func TestServe_IncompleteSession(t *testing.T) {
 		t.Error("connection is open")
 	}
 }
+
+// A client that prefers another cipher but knows AES-GCM gets that; one that does not is served all the same.
+func TestLogin_Ciphers(t *testing.T) {
+	gcm := ssh.CipherAES128GCM
+	if !sshproxy.FastAESForTest() {
+		gcm = ssh.CipherChaCha20Poly1305
+	}
+	tests := []struct {
+		name    string
+		offered []string
+		want    string
+	}{
+		{"prefers ChaCha20", []string{ssh.CipherChaCha20Poly1305, ssh.CipherAES128CTR, ssh.CipherAES128GCM}, gcm},
+		{"knows ChaCha20 only", []string{ssh.CipherChaCha20Poly1305}, ssh.CipherChaCha20Poly1305},
+		{"knows CTR only", []string{ssh.CipherAES256CTR}, ssh.CipherAES256CTR},
+		{"knows AES-256-GCM", []string{ssh.CipherAES256GCM}, ssh.CipherAES256GCM},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := hostWorld(t)
+			cfg := w.clientConfig("root")
+			cfg.Ciphers = tt.offered
+			c, err := ssh.Dial("tcp", w.addr, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			if got := c.Conn.(ssh.AlgorithmsConnMetadata).Algorithms(); got.Read.Cipher != tt.want || got.Write.Cipher != tt.want {
+				t.Errorf("ciphers %s and %s, want %s", got.Read.Cipher, got.Write.Cipher, tt.want)
+			}
+		})
+	}
+}
+
+func TestLogin_WeakAlgorithmsAreNotOffered(t *testing.T) {
+	tests := []struct {
+		name string
+		edit func(c *ssh.ClientConfig)
+	}{
+		{"SHA-1 key exchange", func(c *ssh.ClientConfig) { c.KeyExchanges = []string{ssh.InsecureKeyExchangeDH14SHA1} }},
+		{"CBC", func(c *ssh.ClientConfig) { c.Ciphers = []string{ssh.InsecureCipherAES128CBC} }},
+		{"SHA-1 MAC", func(c *ssh.ClientConfig) {
+			c.Ciphers, c.MACs = []string{ssh.CipherAES128CTR}, []string{ssh.HMACSHA1}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := hostWorld(t)
+			cfg := w.clientConfig("root")
+			tt.edit(cfg)
+			_, err := ssh.Dial("tcp", w.addr, cfg)
+			if _, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); !ok {
+				t.Errorf("login = %v, want no common algorithm", err)
+			}
+			w.result()
+			w.wantUntouched(t)
+		})
+	}
+}
+
+// A client that waits for our first message before it sends its own gets it.
+func TestLogin_ClientWaitsForKeyExchange(t *testing.T) {
+	w := hostWorld(t)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", w.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.Write([]byte("SSH-2.0-patient\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	b := make([]byte, 4096)
+	for !slices.Contains(got, '\n') || len(got) < 200 {
+		n, err := conn.Read(b)
+		if err != nil {
+			t.Fatalf("%v after %q", err, got)
+		}
+		got = append(got, b[:n]...)
+	}
+	if !strings.HasPrefix(string(got), "SSH-2.0-Weft\r\n") || strings.Count(string(got), "SSH-2.0-Weft") != 1 ||
+		!strings.Contains(string(got), "curve25519-sha256") {
+		t.Errorf("%q", got)
+	}
+}

@@ -26,76 +26,76 @@ import (
 // openssh is the real sshd behind the proxy and the real clients in front of it.
 type openssh struct {
 	*world
-	dir  string
-	user string
-	port string
+	dir     string
+	sshdPID int
 }
 
 const sshdPath = "/usr/sbin/sshd"
 
-func needPrograms(t testing.TB, names ...string) {
-	t.Helper()
+func needPrograms(tb testing.TB, names ...string) {
+	tb.Helper()
 	for _, n := range names {
 		if _, err := exec.LookPath(n); err != nil {
-			t.Skipf("%s is not installed", n)
+			tb.Skipf("%s is not installed", n)
 		}
 	}
 }
 
 // newOpenSSH starts sshd as the current user, trusting a fresh CA, and a proxy in front of it.
-func newOpenSSH(t testing.TB, sshdOptions ...string) *openssh {
-	t.Helper()
-	needPrograms(t, "ssh", sshdPath)
-	ca := newSigner(t)
-	dir := t.TempDir()
-	target := startSSHD(t, dir, ca, sshdOptions...)
-	w := newWorld(t, ca, target)
-	return clientsFor(t, w, dir)
+func newOpenSSH(tb testing.TB, sshdOptions ...string) *openssh {
+	tb.Helper()
+	needPrograms(tb, "ssh", sshdPath)
+	ca := newSigner(tb)
+	dir := tb.TempDir()
+	target, pid := startSSHD(tb, dir, ca, sshdOptions...)
+	o := clientsFor(tb, newWorld(tb, ca, target), dir)
+	o.sshdPID = pid
+	return o
 }
 
 // clientsFor prepares the files of OpenSSH clients of w.
-func clientsFor(t testing.TB, w *world, dir string) *openssh {
-	t.Helper()
+func clientsFor(tb testing.TB, w *world, dir string) *openssh {
+	tb.Helper()
 	host, port, err := net.SplitHostPort(w.addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	known := fmt.Sprintf("[%s]:%s %s", host, port, ssh.MarshalAuthorizedKey(w.proxyKey.PublicKey()))
-	writeFile(t, filepath.Join(dir, "known_hosts"), []byte(known))
+	writeFile(tb, filepath.Join(dir, "known_hosts"), []byte(known))
 	cfg := fmt.Sprintf("Host weft\n  HostName %s\n  Port %s\n  User %s\n  UserKnownHostsFile %s\n  GlobalKnownHostsFile /dev/null\n"+
 		"  StrictHostKeyChecking yes\n  IdentityFile none\n  IdentitiesOnly yes\n  LogLevel INFO\n  ConnectTimeout 10\n  ControlPath %s\n",
 		host, port, currentUser(), filepath.Join(dir, "known_hosts"), filepath.Join(dir, "ctl"))
-	writeFile(t, filepath.Join(dir, "config"), []byte(cfg))
-	return &openssh{world: w, dir: dir, user: currentUser(), port: port}
+	writeFile(tb, filepath.Join(dir, "config"), []byte(cfg))
+	return &openssh{world: w, dir: dir}
 }
 
-func writeFile(t testing.TB, path string, data []byte) {
-	t.Helper()
+func writeFile(tb testing.TB, path string, data []byte) {
+	tb.Helper()
 	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-// startSSHD starts a daemon and returns its address; skips when this system cannot run one.
-func startSSHD(t testing.TB, dir string, ca ssh.Signer, options ...string) string {
-	t.Helper()
+// startSSHD starts a daemon and returns its address and process; it skips when this system cannot run one.
+func startSSHD(tb testing.TB, dir string, ca ssh.Signer, options ...string) (addr string, pid int) {
+	tb.Helper()
 	if os.Getuid() == 0 {
 		// Its privilege separation directory, which the service's start makes; it holds nothing.
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-			t.Skipf("sshd as root needs /run/sshd: %v", err)
+			tb.Skipf("sshd as root needs /run/sshd: %v", err)
 		}
 	}
 	keyFile := filepath.Join(dir, "hostkey")
-	writeHostKey(t, keyFile)
-	writeFile(t, filepath.Join(dir, "ca.pub"), ssh.MarshalAuthorizedKey(ca.PublicKey()))
-	ln := listenLoopback(t)
-	addr := ln.Addr().String()
+	writeHostKey(tb, keyFile)
+	writeFile(tb, filepath.Join(dir, "ca.pub"), ssh.MarshalAuthorizedKey(ca.PublicKey()))
+	ln := listenLoopback(tb)
+	addr = ln.Addr().String()
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := ln.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	lines := append(options, // the first value of a keyword counts
 		"Port "+port, "ListenAddress 127.0.0.1", "HostKey "+keyFile, "PidFile none", "UsePAM no",
@@ -103,46 +103,48 @@ func startSSHD(t testing.TB, dir string, ca ssh.Signer, options ...string) strin
 		"KbdInteractiveAuthentication no", "AuthorizedKeysFile none", "StrictModes no", "PermitRootLogin yes",
 		"AcceptEnv *", "Subsystem sftp internal-sftp", "MaxSessions 200", "MaxStartups 200", "LogLevel INFO")
 	conf := filepath.Join(dir, "sshd_config")
-	writeFile(t, conf, []byte(strings.Join(lines, "\n")+"\n"))
+	writeFile(tb, conf, []byte(strings.Join(lines, "\n")+"\n"))
 	var log syncBuffer
 	cmd := exec.CommandContext(context.Background(), sshdPath, "-D", "-e", "-f", conf)
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
-		t.Skipf("start sshd: %v", err)
+		tb.Skipf("start sshd: %v", err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended
-		<-done
-		if t.Failed() {
-			t.Logf("sshd: %s", log.String())
+		if err := <-done; err == nil {
+			tb.Log("sshd ended by itself")
+		}
+		if tb.Failed() {
+			tb.Logf("sshd: %s", log.String())
 		}
 	})
-	eventually(t, "sshd listens", func() bool {
+	eventually(tb, "sshd listens", func() bool {
 		select {
 		case err := <-done:
 			done <- err
-			t.Skipf("sshd does not run here: %v: %s", err, log.String())
+			tb.Skipf("sshd does not run here: %v: %s", err, log.String())
 		default:
 		}
-		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "tcp", addr)
+		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(tb.Context(), "tcp", addr)
 		if err != nil {
 			return false
 		}
 		return c.Close() == nil
 	})
-	return addr
+	return addr, cmd.Process.Pid
 }
 
-func writeHostKey(t testing.TB, path string) {
-	t.Helper()
-	_, priv := newKey(t)
+func writeHostKey(tb testing.TB, path string) {
+	tb.Helper()
+	_, priv := newKey(tb)
 	block, err := ssh.MarshalPrivateKey(priv, "")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	writeFile(t, path, pem.EncodeToMemory(block))
+	writeFile(tb, path, pem.EncodeToMemory(block))
 }
 
 type run struct {
@@ -154,10 +156,11 @@ type run struct {
 func (o *openssh) command(stdin string, name string, args ...string) run {
 	o.t.Helper()
 	needPrograms(o.t, name)
+	o.publish()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Dir = o.dir
 	cmd.Env = append(os.Environ(), "LC_WEFT=passed", "WEFT_SECRET=not", "DISPLAY=:99", "SSH_AUTH_SOCK=", "SSH_ASKPASS_REQUIRE=never")
@@ -176,18 +179,18 @@ func (o *openssh) ssh(stdin string, args ...string) run {
 	return o.command(stdin, "ssh", append([]string{"-F", filepath.Join(o.dir, "config")}, args...)...)
 }
 
-func (r run) want(t testing.TB, what string, code int, stdout string) {
-	t.Helper()
+func (r run) want(tb testing.TB, what string, code int, stdout string) {
+	tb.Helper()
 	if r.code != code || r.stdout != stdout {
-		t.Errorf("%s: exit %d, stdout %q, stderr %q; want exit %d, stdout %q", what, r.code, r.stdout, r.stderr, code, stdout)
+		tb.Errorf("%s: exit %d, stdout %q, stderr %q; want exit %d, stdout %q", what, r.code, r.stdout, r.stderr, code, stdout)
 	}
 }
 
-func (r run) wantStderr(t testing.TB, what string, parts ...string) {
-	t.Helper()
+func (r run) wantStderr(tb testing.TB, what string, parts ...string) {
+	tb.Helper()
 	for _, p := range parts {
 		if !strings.Contains(r.stderr, p) {
-			t.Errorf("%s: stderr %q lacks %q", what, r.stderr, p)
+			tb.Errorf("%s: stderr %q lacks %q", what, r.stderr, p)
 		}
 	}
 }
@@ -210,17 +213,17 @@ func TestOpenSSH_Commands(t *testing.T) {
 	o.ssh("", "-N", "-f", "-o", "ExitOnForwardFailure=yes", "-L", freePort(t)+":127.0.0.1:1", "weft").want(t, "-N -f with -L", 0, "")
 }
 
-func freePort(t testing.TB) string {
-	t.Helper()
-	ln := listenLoopback(t)
+func freePort(tb testing.TB) string {
+	tb.Helper()
+	ln := listenLoopback(tb)
 	defer func() {
 		if err := ln.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	}()
 	_, port, err := net.SplitHostPort(ln.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return port
 }

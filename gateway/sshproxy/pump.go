@@ -21,14 +21,11 @@ var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); r
 func pump(dst io.Writer, src io.Reader, n *atomic.Uint64) error {
 	small := make([]byte, smallBuffer)
 	for {
-		full, err := pumpOnce(dst, src, n, small)
+		r, err := pumpOnce(dst, src, n, small)
+		if err == nil && r == len(small) {
+			err = pumpLarge(dst, src, n)
+		}
 		if err != nil {
-			return ignoreEOF(err)
-		}
-		if !full {
-			continue
-		}
-		if err := pumpLarge(dst, src, n); err != nil {
 			return ignoreEOF(err)
 		}
 	}
@@ -50,28 +47,24 @@ func pumpLarge(dst io.Writer, src io.Reader, n *atomic.Uint64) error {
 	b := largeBuffers.Get().(*[]byte)
 	defer largeBuffers.Put(b)
 	for {
-		before := n.Load()
-		if _, err := pumpOnce(dst, src, n, *b); err != nil {
+		if r, err := pumpOnce(dst, src, n, *b); err != nil || r < smallBuffer {
 			return err
-		}
-		if n.Load()-before < smallBuffer {
-			return nil
 		}
 	}
 }
 
-// pumpOnce moves one read. It reports whether the read filled buf.
-func pumpOnce(dst io.Writer, src io.Reader, n *atomic.Uint64, buf []byte) (full bool, err error) {
+// pumpOnce moves one read and returns its length.
+func pumpOnce(dst io.Writer, src io.Reader, n *atomic.Uint64, buf []byte) (int, error) {
 	r, rerr := src.Read(buf)
 	if r > 0 {
 		w, werr := dst.Write(buf[:r])
 		n.Add(uint64(w))
 		if werr != nil {
-			return false, werr
+			return r, werr
 		}
 	}
 	if rerr != nil {
-		return false, errSource
+		return r, errSource
 	}
-	return r == len(buf), nil
+	return r, nil
 }

@@ -47,7 +47,7 @@ func (x *session) refuseChannel(nc ssh.NewChannel) {
 		x.p.stats.requestsRefused.Add(1)
 		reason, code = "channels of this type are not allowed through this gateway", ssh.UnknownChannelType
 	}
-	detail := []string{"request", nc.ChannelType(), "reason", reason}
+	detail := []string{"request", short(nc.ChannelType()), "reason", reason}
 	if d := destination(nc.ChannelType(), nc.ExtraData()); d != "" {
 		detail = append(detail, "destination", d)
 	}
@@ -84,7 +84,7 @@ func (x *session) global(ctx context.Context, req *ssh.Request) {
 	reason, known := refusedGlobal[req.Type]
 	if !known {
 		x.p.stats.requestsRefused.Add(1)
-		x.event(EventRefused, "request", req.Type, "reason", "unknown request")
+		x.event(EventRefused, "request", short(req.Type), "reason", "unknown request")
 		return
 	}
 	x.p.stats.forwardingsRefused.Add(1)

@@ -32,6 +32,7 @@ type session struct {
 	// Written by the goroutine of serve only, until the client is authenticated.
 	handshakeTimer *time.Timer
 	preAuth        ssh.ServerPreAuthConn
+	upMeta         ssh.ConnMetadata
 	asked          bool
 	loginErr       error
 	result         Result
@@ -58,7 +59,7 @@ type session struct {
 func newSession(p *Proxy, client, upstream net.Conn, s Session) *session {
 	x := &session{
 		p: p, s: s,
-		client:     &clientConn{Conn: client},
+		client:     &clientConn{Conn: client, gate: newGate()},
 		upstream:   upstream,
 		upGone:     make(chan struct{}),
 		clientGone: make(chan struct{}),
@@ -79,6 +80,8 @@ func (x *session) serve(ctx context.Context) Result {
 	// Already closed in most cases; what a second close has to say is of no use to anybody.
 	_ = x.client.Close()
 	_ = x.upstream.Close()
+	drain(x.preAuth)
+	drain(x.upMeta)
 	x.wg.Wait()
 	x.result.Err = err
 	x.result.BytesUp, x.result.BytesDown = x.bytesUp.Load(), x.bytesDown.Load()
@@ -113,6 +116,10 @@ func (x *session) authenticate(ctx context.Context) (<-chan ssh.NewChannel, <-ch
 		x.client.open.Store(true)
 		if stop() {
 			return chans, reqs, nil
+		}
+		if errors.Is(context.Cause(actx), errClientGone) {
+			x.wg.Go(func() { <-closed })
+			return chans, reqs, nil // logged in and left: an end as any other
 		}
 		<-closed
 		_ = conn.Close()

@@ -34,7 +34,8 @@ type Session struct {
 	Authorize func(login string) access.Decision
 	// Certify has control sign pub for login; the certificate has that one principal.
 	Certify func(ctx context.Context, pub ssh.PublicKey, login string) (*ssh.Certificate, error)
-	// CheckHostKey pins the target's host key on first use and refuses a change.
+	// CheckHostKey pins the target's host key on first use and refuses a change. It is called again, from another
+	// goroutine, when keys are exchanged anew in the course of a session.
 	CheckHostKey func(key ssh.PublicKey) error
 	// OnLogin is called before the upstream login of an allowed user and at every refusal, so that it is on record first.
 	// An error refuses the login (fail closed).

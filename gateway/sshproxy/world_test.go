@@ -28,21 +28,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience is how long anything in a test may take before it counts as hanging.
 const patience = 20 * time.Second
 
-func newKey(t testing.TB) (ed25519.PublicKey, ed25519.PrivateKey) {
-	t.Helper()
+func newKey(tb testing.TB) (ed25519.PublicKey, ed25519.PrivateKey) {
+	tb.Helper()
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return pub, priv
 }
 
-func newSigner(t testing.TB) ssh.Signer {
-	t.Helper()
-	_, priv := newKey(t)
+func newSigner(tb testing.TB) ssh.Signer {
+	tb.Helper()
+	_, priv := newKey(tb)
 	s, err := ssh.NewSignerFromKey(priv)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -69,9 +69,9 @@ type world struct {
 type worldOption func(*world, *sshproxy.Config)
 
 // newWorld starts a proxy whose target is at the given address.
-func newWorld(t testing.TB, ca ssh.Signer, target string, opts ...worldOption) *world {
-	t.Helper()
-	w := &world{t: t, ca: ca, proxyKey: newSigner(t), target: target, results: make(chan sshproxy.Result, 1000)}
+func newWorld(tb testing.TB, ca ssh.Signer, target string, opts ...worldOption) *world {
+	tb.Helper()
+	w := &world{t: tb, ca: ca, proxyKey: newSigner(tb), target: target, results: make(chan sshproxy.Result, 1000)}
 	w.session = sshproxy.Session{
 		ID: "s1", Email: "jdoe@company.com", Target: "host-a (10.0.0.1, prod)",
 		Authorize: func(login string) access.Decision {
@@ -102,7 +102,7 @@ func newWorld(t testing.TB, ca ssh.Signer, target string, opts ...worldOption) *
 	}
 	p, err := sshproxy.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.proxy = p
 	w.listen()
@@ -204,50 +204,54 @@ func (w *world) listen() {
 	})
 }
 
-func listenLoopback(t testing.TB) net.Listener {
-	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+func listenLoopback(tb testing.TB) net.Listener {
+	tb.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ln
 }
 
 // newHost starts an in-process target and returns its address.
-func newHost(t testing.TB, ca ssh.Signer, mod ...func(*sshhost.Config)) string {
-	t.Helper()
-	cfg := sshhost.Config{HostKey: newSigner(t), UserCA: ca.PublicKey(), Users: []string{"root", "alice"}, Name: "host-a"}
+func newHost(tb testing.TB, ca ssh.Signer, mod ...func(*sshhost.Config)) string {
+	tb.Helper()
+	cfg := sshhost.Config{HostKey: newSigner(tb), UserCA: ca.PublicKey(), Users: []string{"root", "alice"}, Name: "host-a"}
 	for _, m := range mod {
 		m(&cfg)
 	}
 	h, err := sshhost.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ln := listenLoopback(t)
+	ln := listenLoopback(tb)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.Serve(ctx, ln) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("host: %v", err)
+			tb.Errorf("host: %v", err)
 		}
 	})
 	return ln.Addr().String()
 }
 
 // hostWorld is a world in front of an in-process target.
-func hostWorld(t testing.TB, opts ...worldOption) *world {
-	t.Helper()
-	ca := newSigner(t)
-	return newWorld(t, ca, newHost(t, ca), opts...)
+func hostWorld(tb testing.TB, opts ...worldOption) *world {
+	tb.Helper()
+	ca := newSigner(tb)
+	return newWorld(tb, ca, newHost(tb, ca), opts...)
 }
 
-// clientConfig also makes what the test wrote to w.session visible to the goroutine that serves it.
-func (w *world) clientConfig(user string) *ssh.ClientConfig {
+// publish makes what the test wrote to w.session visible to the goroutine that serves it.
+func (w *world) publish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+}
+
+func (w *world) clientConfig(user string) *ssh.ClientConfig {
+	w.publish()
 	return &ssh.ClientConfig{User: user, HostKeyCallback: ssh.FixedHostKey(w.proxyKey.PublicKey()), Timeout: patience}
 }
 
@@ -262,15 +266,15 @@ func (w *world) dial(user string) *ssh.Client {
 	return c
 }
 
-func newSSHSession(t testing.TB, c *ssh.Client) *ssh.Session {
-	t.Helper()
+func newSSHSession(tb testing.TB, c *ssh.Client) *ssh.Session {
+	tb.Helper()
 	s, err := c.NewSession()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-			t.Logf("close session: %v", err)
+			tb.Logf("close session: %v", err)
 		}
 	})
 	return s
@@ -301,8 +305,8 @@ func (w *world) eventsOf(typ string) []sshproxy.Event {
 }
 
 // eventually polls cond until it holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, cond func() bool) {
+	tb.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -310,7 +314,7 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	for !cond() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("not within %s: %s", patience, what)
+			tb.Fatalf("not within %s: %s", patience, what)
 		case <-tick.C:
 		}
 	}

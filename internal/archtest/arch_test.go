@@ -73,7 +73,7 @@ func TestWhatEachProgramMayNotLink(t *testing.T) {
 		ssh       = "golang.org/x/crypto/ssh"
 	)
 	for program, banned := range map[string][]string{
-		"./cmd/warp-cli": {gvisor, wireguard, sqlite, quic, ssh, "database/sql", "weft/access", "weft/api", "weft/tunnel", "weft/control", "weft/gateway"},
+		"./cmd/warp-cli": {gvisor, wireguard, sqlite, quic, ssh, "weft/access", "weft/api", "weft/tunnel", "weft/control", "weft/gateway"},
 		"./cmd/warp-svc": {sqlite, quic, ssh, "database/sql", "weft/control", "weft/gateway", "weft/connector", "weft/cli"},
 		"./cmd/weft":     {"weft/agent", "weft/cli"},
 		"./probe":        {"weft/tunnel"},
@@ -83,7 +83,9 @@ func TestWhatEachProgramMayNotLink(t *testing.T) {
 		deps := golist(t, "-deps", "-f", "{{.ImportPath}}", program)
 		for _, dep := range deps {
 			for _, b := range banned {
-				if dep == b || strings.HasPrefix(dep, b+"/") {
+				// UUIDs implement an interface of database/sql/driver without any
+				// database; tables (warp-cli) know database/sql's null types.
+				if dep == b || b != "database/sql" && strings.HasPrefix(dep, b+"/") {
 					t.Errorf("%s links %s", program, dep)
 				}
 			}

@@ -8,9 +8,10 @@ import (
 
 // Timings of a session.
 const (
-	// KeepAlive bounds how long a restarted gateway goes unnoticed: it answers
-	// the next packet of a session it lost with a stateless reset.
-	KeepAlive = time.Second
+	// PingInterval bounds how long a restarted gateway goes unnoticed; see Ping.
+	PingInterval = time.Second
+	// keepAlive keeps a connection alive whose pings are lost.
+	keepAlive = 3 * time.Second
 	// MaxIdle is after how long without a packet the other end counts as dead.
 	MaxIdle = 10 * time.Second
 	// HandshakeTimeout bounds the QUIC handshake and, again, Hello and Verdict.
@@ -44,7 +45,7 @@ func QUICConfig(incomingStreams int64) *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout:           HandshakeTimeout,
 		MaxIdleTimeout:                 MaxIdle,
-		KeepAlivePeriod:                KeepAlive,
+		KeepAlivePeriod:                keepAlive,
 		InitialStreamReceiveWindow:     windowInitial,
 		MaxStreamReceiveWindow:         windowMax,
 		InitialConnectionReceiveWindow: connWindowInitial,

@@ -17,7 +17,7 @@ var (
 func (c *SocketConn) Abort() {
 	// Errors mean that the socket is already closed.
 	_ = c.SetLinger(0)
-	_ = c.TCPConn.Close()
+	_ = c.Close()
 }
 
 // idleReader is a reader whose WriteTo holds no buffer while the socket is idle.

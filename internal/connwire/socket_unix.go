@@ -21,11 +21,11 @@ func (r socketReader) readBorrowed() (buf *[copyBytes]byte, n int, err error) {
 		buf = copyBuffers.Get().(*[copyBytes]byte)
 		for {
 			n, rerr = syscall.Read(int(fd), buf[:])
-			if rerr != syscall.EINTR { //nolint:errorlint // a system call's bare number
+			if rerr != syscall.EINTR {
 				break
 			}
 		}
-		if rerr == syscall.EAGAIN { //nolint:errorlint // as above
+		if rerr == syscall.EAGAIN {
 			copyBuffers.Put(buf)
 			buf = nil
 			return false

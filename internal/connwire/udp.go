@@ -28,7 +28,7 @@ func NewMux(conn *quic.Conn) *Mux {
 // Dropped counts datagrams that were malformed or belonged to no flow.
 func (m *Mux) Dropped() uint64 { return m.dropped.Load() }
 
-// Run dispatches until ctx or the connection ends.
+// Run dispatches until ctx or the connection ends, and returns why it did.
 func (m *Mux) Run(ctx context.Context) error {
 	for {
 		b, err := m.conn.ReceiveDatagram(ctx)
@@ -43,6 +43,9 @@ func (m *Mux) dispatch(b []byte) {
 	id, payload, err := ParseDatagram(b)
 	if err != nil {
 		m.dropped.Add(1)
+		return
+	}
+	if id == pingStream {
 		return
 	}
 	m.mu.RLock()

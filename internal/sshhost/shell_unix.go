@@ -90,13 +90,24 @@ func (s *session) startOnTerminal(cmd *exec.Cmd) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.resize = func(cols, rows uint32) { _ = pty.Setsize(f, winsize(cols, rows)) } // the terminal may be closed
-	s.wg.Go(func() { _, _ = io.Copy(f, s.ch) })                                    // ends with the channel
+	var mu sync.Mutex // held to set the size, which uses the file's number, and to close it
+	closed := false
+	s.resize = func(cols, rows uint32) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !closed {
+			_ = pty.Setsize(f, winsize(cols, rows)) // the program runs on in the old size
+		}
+	}
+	s.wg.Go(func() { _, _ = io.Copy(f, s.ch) }) // ends with the channel
 	var out sync.WaitGroup
 	out.Go(func() { _, _ = io.Copy(s.ch, f) }) // ends with EIO when the last process has closed the terminal
 	return func() error {
 		err := cmd.Wait()
 		out.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		closed = true
 		return errors.Join(err, f.Close())
 	}, nil
 }

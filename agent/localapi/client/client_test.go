@@ -25,10 +25,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// socketPath is short: a socket's path has hardly more than a hundred bytes.
+// socketPath returns a path that is short enough for a socket.
 func socketPath(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "weft")
+	dir, err := os.MkdirTemp("", "weft") //nolint:usetesting // a socket's path has hardly more than a hundred bytes
 	if err != nil {
 		tb.Fatal(err)
 	}

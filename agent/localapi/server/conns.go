@@ -2,16 +2,11 @@ package server
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
-	"weft/agent/localapi"
 	"weft/agent/relay"
-	"weft/internal/kind"
 	"weft/internal/localsock"
 )
 
@@ -68,15 +63,21 @@ func (q *quota) give(user string) {
 	}
 }
 
-// limitListener refuses connections over the limits with an answer that says so.
+// overflow is how many connections over the limit are told so at a time; more are closed.
+const overflow = 32
+
+// limitListener marks connections over the limits; they get an answer that says so.
 type limitListener struct {
 	net.Listener
-	s     *Server
-	quota *quota
+	s           *Server
+	quota, over *quota
 }
 
 func (s *Server) limit(ln net.Listener) net.Listener {
-	return &limitListener{Listener: ln, s: s, quota: newQuota(s.cfg.MaxConns, s.cfg.MaxConnsPerUser)}
+	return &limitListener{
+		Listener: ln, s: s,
+		quota: newQuota(s.cfg.MaxConns, s.cfg.MaxConnsPerUser), over: newQuota(overflow, overflow),
+	}
 }
 
 func (l *limitListener) Accept() (net.Conn, error) {
@@ -98,27 +99,24 @@ func (l *limitListener) Accept() (net.Conn, error) {
 			return &countedConn{Conn: nc, caller: c, free: sync.OnceFunc(func() { l.quota.give(user) })}, nil
 		}
 		l.s.overConns.Add(1)
-		refuseConn(nc)
+		if l.over.take(user) {
+			return &countedConn{Conn: nc, caller: c, over: true, free: sync.OnceFunc(func() { l.over.give(user) })}, nil
+		}
+		_ = nc.Close()
 	}
 }
 
-// refuseConn answers without reading; the few bytes fit any socket buffer.
-func refuseConn(nc net.Conn) {
-	body, err := json.Marshal(localapi.Error{
-		SchemaVersion: localapi.SchemaVersion, Code: string(kind.Limit),
-		Message: "too many connections to the agent", Hint: "close some and try again",
-	})
-	if err == nil && nc.SetWriteDeadline(time.Now().Add(100*time.Millisecond)) == nil {
-		_, _ = fmt.Fprintf(nc, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-			localapi.HTTPStatus(string(kind.Limit)), http.StatusText(http.StatusTooManyRequests), len(body), body)
-	}
-	_ = nc.Close() // refused either way
+// isOver reports whether a request came over a connection that is one too many.
+func isOver(r *http.Request) bool {
+	c, ok := r.Context().Value(connKey{}).(*countedConn)
+	return ok && c.over
 }
 
 // countedConn gives its place back when it is closed.
 type countedConn struct {
 	net.Conn
 	caller
+	over bool
 	free func()
 }
 

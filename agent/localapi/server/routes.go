@@ -84,6 +84,11 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.writeError(w, r, fault.New(localapi.CodePermission, "the local API does not serve browsers"))
 		return
 	}
+	if isOver(r) {
+		w.Header().Set("Connection", "close")
+		s.writeError(w, r, fault.New(string(kind.Limit), "too many connections to the agent").WithHint("close some and try again"))
+		return
+	}
 	s.mux.ServeHTTP(w, r)
 }
 

@@ -1,0 +1,4 @@
+package netwatch
+
+// SubscribeForTest is the netlink subscription.
+var SubscribeForTest = subscribe

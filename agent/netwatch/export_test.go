@@ -1,0 +1,7 @@
+package netwatch
+
+// Seams of the tests.
+var (
+	CoalesceForTest = coalesce
+	PollForTest     = poll
+)

@@ -1,0 +1,90 @@
+package strictjson_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"weft/control/strictjson"
+	"weft/internal/kind"
+)
+
+type body struct {
+	Name  string            `json:"name"`
+	Items []struct{ N int } `json:"items"`
+}
+
+func TestDecode(t *testing.T) {
+	for _, tc := range []struct {
+		name, in      string
+		ignore        []string
+		pointer, says string // says "" means accepted
+	}{
+		{"good", `{"name":"a","items":[{"n":1}]}`, nil, "", ""},
+		{"surrounded by space", " \n{}\t", nil, "", ""},
+		{"noise", `{"name":"a","noise":{"x":[]}}`, []string{"noise"}, "", ""},
+		{"noise must be JSON all the same", `{"noise":{"x":1,"x":2}}`, []string{"noise"}, "/noise/x", "twice"},
+		{"noise deeper down is no noise", `{"items":[{"noise":1}]}`, []string{"noise"}, "/noise", "unknown"},
+		{"nothing", "", nil, "", "needs a JSON body"},
+		{"unknown", `{"nam":"a"}`, nil, "/nam", "unknown"},
+		{"twice", `{"name":"a","name":"b"}`, nil, "/name", "twice"},
+		{"twice by escape", `{"name":"a","n\u0061me":"b"}`, nil, "/name", "twice"},
+		{"twice deeper down", `{"items":[{"n":1},{"n":1,"N":2}]}`, nil, "/items/1/N", "twice"},
+		{"a slash in a key", `{"a/b~c":1,"a/b~c":1}`, nil, "/a~1b~0c", "twice"},
+		{"wrong type", `{"items":[{"n":"x"}]}`, nil, "/items/N", "does not fit"},
+		{"more", `{} {}`, nil, "", "more after"},
+		{"cut off", `{"name":"a"`, nil, "", "not valid JSON"},
+		{"too deep", strings.Repeat("[", 50) + strings.Repeat("]", 50), nil, "", "nested"},
+		{"bad UTF-8", "{\"name\":\"\xff\"}", nil, "", "UTF-8"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var b body
+			err := strictjson.Decode([]byte(tc.in), &b, tc.ignore...)
+			if tc.says == "" {
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				return
+			}
+			if !kind.Is(err, kind.Invalid) || !strings.Contains(err.Error(), tc.says) {
+				t.Fatalf("error is %v", err)
+			}
+			if tc.pointer != "" && !strings.Contains(pointer(err), tc.pointer) {
+				t.Errorf("pointer is %q, want %q", pointer(err), tc.pointer)
+			}
+		})
+	}
+}
+
+func pointer(err error) string {
+	if k, ok := err.(*kind.Error); ok { //nolint:errorlint // Decode returns it bare
+		return k.Pointer
+	}
+	return ""
+}
+
+func TestDecode_IgnoresInEachElement(t *testing.T) {
+	var all []body
+	if err := strictjson.Decode([]byte(`[{"name":"a","id":1},{"id":2}]`), &all, "id"); err != nil || len(all) != 2 || all[0].Name != "a" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"name":"a","items":[{"n":1}],"noise":null}`))
+	f.Add([]byte(`[{"name":"a"},5,null]`))
+	f.Add([]byte(`{"a":{"b":[1e400,"\u0000"]}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var b body
+		err := strictjson.Decode(raw, &b, "noise")
+		if err != nil {
+			if !kind.Is(err, kind.Invalid) {
+				t.Fatalf("error of kind %q: %v", kind.Of(err), err)
+			}
+			return
+		}
+		if !json.Valid(raw) {
+			t.Fatalf("accepted %q", raw)
+		}
+	})
+}
