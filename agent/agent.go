@@ -156,7 +156,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	apiLn, err := a.listenSocket()
+	apiLn, err := a.listenSocket(ctx)
 	if err != nil {
 		if proxyLn != nil {
 			err = errors.Join(err, proxyLn.Close())
@@ -192,8 +192,8 @@ func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
 	return proxy.Listen(ctx, a.cfg.ProxyListen, a.cfg.AllowRemoteProxy)
 }
 
-func (a *Agent) listenSocket() (*localsock.Listener, error) {
-	ln, err := localsock.Listen(a.cfg.Socket)
+func (a *Agent) listenSocket(ctx context.Context) (*localsock.Listener, error) {
+	ln, err := localsock.Listen(ctx, a.cfg.Socket)
 	switch {
 	case err == nil:
 		return ln, nil
