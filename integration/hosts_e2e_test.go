@@ -81,7 +81,7 @@ func (w *world) startSSHD(ctx context.Context, name, ns string) error {
 		return err
 	}
 	script := fmt.Sprintf("mount --bind '%s' /root && hostname host-%s && exec %s -D -e -f '%s'", home, name, sshdPath, w.path("sshd-"+name))
-	p, err := w.start("sshd-"+name, ns, "unshare", "--uts", "sh", "-c", script)
+	p, err := w.start(ctx, "sshd-"+name, ns, "unshare", "--uts", "sh", "-c", script)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func TestGatewayKilled(t *testing.T) {
 	if err := os.Remove(w.path("gateway-ready")); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.launchGateway(); err != nil {
+	if err := w.launchGateway(ctx); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
