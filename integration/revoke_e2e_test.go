@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/agent/localapi"
 	"weft/integration/lab"
 )
 
@@ -125,9 +126,15 @@ func TestCut(t *testing.T) {
 			}
 			if tt.after != 0 {
 				sc.a.failCLI(t, tt.after, nil, "nc", "--vnet", "a", hostIPs[1], "7000")
-			} else if out, err := sc.a.cli(t.Context(), "nc", "--vnet", "a", hostIPs[1], "7000"); err == nil {
+				return
+			}
+			if out, err := sc.a.cli(t.Context(), "nc", "--vnet", "a", hostIPs[1], "7000"); err == nil {
 				t.Errorf("a new connection was opened: %q", out)
 			}
+			eventually(t, 5*time.Second, "the agent says that it was revoked", func() bool {
+				s, ok := sc.a.status(t.Context())
+				return ok && s.Reason == localapi.ReasonRevoked
+			})
 		})
 	}
 }
