@@ -220,8 +220,8 @@ func (s *udpSocket) sendTrain(bufs [][]byte, to *udpEndpoint, src *localSource) 
 	err := s.raw.Write(func(fd uintptr) bool {
 		for {
 			_, serr = unix.SendmsgBuffers(int(fd), bufs, oob, to.to, 0)
-			if serr != unix.EINTR { //nolint:errorlint // a system call's bare number
-				return serr != unix.EAGAIN //nolint:errorlint // as above
+			if !errors.Is(serr, unix.EINTR) {
+				return !errors.Is(serr, unix.EAGAIN)
 			}
 		}
 	})

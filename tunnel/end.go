@@ -151,11 +151,11 @@ func (c Config) validate() error {
 // when debugging.
 func wireguardLogger(l *slog.Logger) *wgdevice.Logger {
 	out := &wgdevice.Logger{Verbosef: wgdevice.DiscardLogf, Errorf: func(format string, args ...any) {
-		l.Warn("wireguard", slog.String("text", fmt.Sprintf(format, args...)))
+		l.LogAttrs(context.Background(), slog.LevelWarn, "wireguard", slog.String("text", fmt.Sprintf(format, args...)))
 	}}
 	if l.Enabled(context.Background(), slog.LevelDebug) {
 		out.Verbosef = func(format string, args ...any) {
-			l.Debug("wireguard", slog.String("text", fmt.Sprintf(format, args...)))
+			l.LogAttrs(context.Background(), slog.LevelDebug, "wireguard", slog.String("text", fmt.Sprintf(format, args...)))
 		}
 	}
 	return out

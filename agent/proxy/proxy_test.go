@@ -401,7 +401,7 @@ func TestSOCKS_UDPAssociate(t *testing.T) {
 	var port [2]byte
 	_, err := io.ReadFull(c, port[:])
 	must(t, err)
-	u, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(binary.BigEndian.Uint16(port[:]))}) //nolint:noctx // loopback
+	u, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(binary.BigEndian.Uint16(port[:]))})
 	must(t, err)
 	t.Cleanup(func() { _ = u.Close() })
 	must(t, u.SetDeadline(time.Now().Add(10*time.Second)))
@@ -422,7 +422,7 @@ func TestSOCKS_UDPAssociate(t *testing.T) {
 	// A fragment, another sender and garbage are dropped and counted.
 	send(t, u, 0, 0, 1, 1, 10, 1, 2, 3, 0, 53, 'x')
 	send(t, u, 1)
-	other, err := net.DialUDP("udp", nil, u.RemoteAddr().(*net.UDPAddr)) //nolint:noctx // loopback
+	other, err := net.DialUDP("udp", nil, u.RemoteAddr().(*net.UDPAddr))
 	must(t, err)
 	t.Cleanup(func() { _ = other.Close() })
 	send(t, other, 0, 0, 0, 1, 10, 1, 2, 3, 0, 53, 'x')

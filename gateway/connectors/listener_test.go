@@ -76,6 +76,12 @@ func dial(tb testing.TB, l *connectors.Listener) *client {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return dialFrom(tb, l, socket)
+}
+
+// dialFrom closes socket at the end of the test.
+func dialFrom(tb testing.TB, l *connectors.Listener, socket net.PacketConn) *client {
+	tb.Helper()
 	tr := &quic.Transport{Conn: socket}
 	tb.Cleanup(func() {
 		_ = tr.Close()

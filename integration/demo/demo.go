@@ -174,8 +174,8 @@ func (d *demo) stopAll() error {
 }
 
 // start runs a program until the end of the demo.
-func (d *demo) start(name string, args ...string) (*lab.Process, error) {
-	p, err := lab.Start(lab.Command{Name: name, LogDir: d.dir, Args: args})
+func (d *demo) start(ctx context.Context, name string, args ...string) (*lab.Process, error) {
+	p, err := lab.Start(ctx, lab.Command{Name: name, LogDir: d.dir, Args: args})
 	if err == nil {
 		d.processes = append(d.processes, p)
 	}
