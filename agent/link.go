@@ -52,7 +52,8 @@ type link struct {
 	control    localAddrs
 	candidates []candidate
 	current    int
-	attempt    int // which address of an endpoint's name
+	used       tunnel.PublicKey // the peer that the tunnel has; zero: none
+	attempt    int              // which address of an endpoint's name
 	probe      *tunnel.UDPConn
 	epochs     map[string]string // by gateway, as control said in this process
 	latency    time.Duration
@@ -212,19 +213,15 @@ func (l *link) use(ctx context.Context) error {
 	defer l.using.Unlock()
 	l.mu.Lock()
 	c, attempt, control := l.candidates[l.current], l.attempt, l.control
-	others := make(map[tunnel.PublicKey]struct{})
-	for _, o := range l.candidates {
-		if o.key != c.key {
-			others[o.key] = struct{}{}
-		}
-	}
+	before := l.used
 	l.mu.Unlock()
 	endpoint, err := lookUp(ctx, c.endpoint, attempt)
 	if err != nil {
 		return err
 	}
-	for k := range others {
-		if err := l.tun.RemovePeer(k); err != nil {
+	if before != c.key && !before.IsZero() {
+		// A gateway that is not used must not be kept alive either.
+		if err := l.tun.RemovePeer(before); err != nil {
 			return err
 		}
 	}
@@ -235,6 +232,9 @@ func (l *link) use(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	l.mu.Lock()
+	l.used = c.key
+	l.mu.Unlock()
 	probe, err := l.tun.DialUDP(ctx, control.of(c.probe.Addr()), c.probe)
 	if err != nil {
 		return err
