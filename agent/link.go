@@ -40,6 +40,7 @@ type link struct {
 	a      *Agent
 	log    *slog.Logger
 	tun    *tunnel.Tunnel
+	rejoin func(force bool) // connects to control anew
 	mon    *liveness.Monitor
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -70,9 +71,9 @@ var (
 )
 
 // newLink makes the tunnel and starts to watch it; close ends it.
-func newLink(ctx context.Context, a *Agent, key tunnel.PrivateKey, v *view) (*link, error) {
+func newLink(ctx context.Context, a *Agent, key tunnel.PrivateKey, v *view, rejoin func(force bool)) (*link, error) {
 	l := &link{
-		a: a, log: a.log, down: true,
+		a: a, log: a.log, down: true, rejoin: rejoin,
 		addrs: make(map[netip.Addr]struct{}), epochs: make(map[string]string),
 	}
 	var err error
@@ -378,6 +379,9 @@ func (l *link) LinkUp(o liveness.Outage, rtt time.Duration) {
 	l.showLink(rtt)
 	if !o.Since.IsZero() {
 		l.noticeOutage(o)
+		// On another network, or after sleep, the old connection to control is dead
+		// although nothing says so.
+		l.rejoin(o.Reason == liveness.NetworkChange || o.Reason == liveness.Wake)
 	}
 	l.a.flows.redial()
 	l.a.status.set(localapi.Connected, localapi.ReasonHealthy, "")
