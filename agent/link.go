@@ -24,6 +24,7 @@ const (
 	keepalive      = 25 * time.Second // keeps NAT mappings; it detects nothing
 	resolveTimeout = 3 * time.Second  // for the name of a gateway's endpoint
 	outageMemory   = time.Minute      // how long an outage may explain a new epoch that comes late
+	justNow        = 2 * time.Second  // how long it surely does
 )
 
 // candidate is one endpoint of one gateway.
@@ -466,9 +467,20 @@ func (l *link) noteEpochs(v *view) {
 		return
 	}
 	lost := l.abortLost()
-	l.mon.GatewayRestarted()
+	if l.provenSince(justNow) {
+		l.mon.Check() // the link has come up with the new gateway: the news is what was late
+	} else {
+		l.mon.GatewayRestarted()
+	}
 	l.a.status.notice(noticeGatewayRestarted, fmt.Sprintf("gateway %s restarted; %s", current.name, connections(lost)))
 	l.log.Info("gateway restarted", "gateway_id", current.id, "flows_lost", lost)
+}
+
+// provenSince reports whether an outage ended, with an answer, within d.
+func (l *link) provenSince(d time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.down && !l.outage.Since.IsZero() && time.Since(l.outage.Until) < d
 }
 
 // abortLost resets the flows that a restarted gateway does not know. If it was silent
