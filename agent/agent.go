@@ -94,6 +94,8 @@ type Agent struct {
 	reg      *registration
 	settings settings
 	session  *session
+	proxy    *proxy.Server
+	api      *server.Server
 	kick     chan struct{} // to Run's manager: the registration changed
 }
 
@@ -152,6 +154,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.mu.Lock()
+	a.proxy, a.api = px, api
+	a.mu.Unlock()
 	proxyLn, err := a.listenProxy(ctx)
 	if err != nil {
 		return err

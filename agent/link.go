@@ -75,7 +75,7 @@ func newLink(ctx context.Context, a *Agent, key tunnel.PrivateKey, v *view) (*li
 		addrs: make(map[netip.Addr]struct{}), epochs: make(map[string]string),
 	}
 	var err error
-	if l.tun, err = tunnel.New(tunnel.Config{PrivateKey: key, Logger: a.log}); err != nil { //nolint:contextcheck // the tunnel outlives the call that makes it
+	if l.tun, err = tunnel.New(tunnel.Config{PrivateKey: key, Logger: quiet(a.log)}); err != nil { //nolint:contextcheck // the tunnel outlives the call that makes it
 		return nil, err
 	}
 	l.mon = liveness.New(liveness.Config{Link: l, Listener: l, Times: a.cfg.Times})

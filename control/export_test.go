@@ -28,3 +28,10 @@ func (r Rates) Addrs() int { return len(r.r.addrs) }
 
 // MaxAddrsForTest bounds it.
 const MaxAddrsForTest = maxAddrs
+
+// StreamsForTest counts the open streams.
+func (c *Control) StreamsForTest() int {
+	c.streams.mu.Lock()
+	defer c.streams.mu.Unlock()
+	return c.streams.total
+}

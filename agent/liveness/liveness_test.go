@@ -362,7 +362,9 @@ func TestMonitor_SlowPathAfterFastOne(t *testing.T) {
 
 func TestMonitor_TriesOthers(t *testing.T) {
 	bubble(t, 20*time.Millisecond, false, func(w *world) {
+		w.mu.Lock()
 		w.others = true
+		w.mu.Unlock()
 		pass(10 * time.Second)
 		if w.nexts < 2 || w.nexts > 5 {
 			t.Errorf("moved on %d times in 10 s", w.nexts)
