@@ -67,6 +67,7 @@ type Server struct {
 	log                                     *slog.Logger
 	open                                    atomic.Int64
 	accepted, overLimit, malformed, refused atomic.Uint64
+	associations, packetFlows               atomic.Int64
 	udpDrops                                atomic.Uint64
 	readers                                 sync.Pool // *bufio.Reader of handshakeBytes
 }
