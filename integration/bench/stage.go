@@ -124,7 +124,12 @@ func (s *stage) startServers(ctx context.Context) error {
 	if s.env, err = lab.DevEnv(ctx, s.bin, devDir, email, ""); err != nil {
 		return err
 	}
-	api, err := s.env.API()
+	return createObjects(ctx, s.env)
+}
+
+// createObjects makes the network, route, target and application that lead to the target; the tunnel is there.
+func createObjects(ctx context.Context, env lab.Env) error {
+	api, err := env.API()
 	if err != nil {
 		return err
 	}
