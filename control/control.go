@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -102,7 +103,8 @@ type Control struct {
 	certs      certs
 	router     *router
 	streams    *streams
-	enrolments *rates
+	enrolments *rates[netip.Addr]
+	moves      *rates[string] // by device
 	lastSeen   *lastSeen
 	listener   net.Listener
 	publicURL  string
@@ -119,7 +121,9 @@ func New(cfg Config) (*Control, error) {
 	}
 	c := &Control{
 		cfg: cfg, log: cfg.Logger, streams: newStreams(cfg.MaxStreams), lastSeen: newLastSeen(), ready: make(chan struct{}),
-		enrolments: newRates(perMinute(cfg.EnrolPerMinute), cfg.EnrolPerMinute/2+1, perMinute(cfg.EnrolTotalPerMinute), cfg.EnrolTotalPerMinute/2+1),
+		enrolments: newRates[netip.Addr](
+			perMinute(cfg.EnrolPerMinute), cfg.EnrolPerMinute/2+1, perMinute(cfg.EnrolTotalPerMinute), cfg.EnrolTotalPerMinute/2+1),
+		moves: newRates[string](perMinute(movesPerMinute), movesPerMinute, perMinute(allMovesPerMin), allMovesBurst),
 	}
 	if err := c.open(); err != nil {
 		return nil, errors.Join(err, c.Close())
