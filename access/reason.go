@@ -7,7 +7,7 @@ import "fmt"
 func (d Decision) Message() string {
 	switch d.Reason {
 	case Allowed:
-		return fmt.Sprintf("Access to %s is allowed by policy %s.", d.target(), d.policy())
+		return fmt.Sprintf("Access to %s is allowed by %s.", d.target(), d.policy("policy"))
 	case NoSnapshot:
 		return "The gateway has no current policy, so nobody is let in. Try again in a moment."
 	case IdentityUnknown:
@@ -25,11 +25,11 @@ func (d Decision) Message() string {
 	case NoPolicy:
 		return "No policy lets you reach this target. Ask your administrator."
 	case RequireMissing:
-		return fmt.Sprintf("Policy %s includes you, but you do not meet everything that it requires. Sign in again or ask your administrator.", d.policy())
+		return fmt.Sprintf("%s includes you, but you do not meet everything that it requires. Sign in again or ask your administrator.", d.policy("Policy"))
 	case Excluded:
-		return fmt.Sprintf("Policy %s includes you, but something excludes you from it. Ask your administrator.", d.policy())
+		return fmt.Sprintf("%s includes you, but something excludes you from it. Ask your administrator.", d.policy("Policy"))
 	case LoginNotPermitted:
-		return fmt.Sprintf("Policy %s includes you, but you may not log in to %s as this UNIX user. Your target list shows the UNIX users that you may use, if any.", d.policy(), d.target())
+		return fmt.Sprintf("%s includes you, but you may not log in to %s as this UNIX user. Your target list shows the UNIX users that you may use, if any.", d.policy("Policy"), d.target())
 	}
 	return "Access is denied."
 }
@@ -41,9 +41,14 @@ func (d Decision) target() string {
 	return fmt.Sprintf("%q", d.Target.Hostname)
 }
 
-func (d Decision) policy() string {
-	if d.Policy == nil {
-		return "(unknown)"
+// policy names the policy behind the word for it, which begins as the sentence needs.
+func (d Decision) policy(word string) string {
+	switch {
+	case d.Policy != nil:
+	case word == "Policy":
+		return "A policy"
+	default:
+		return "a policy"
 	}
-	return fmt.Sprintf("%q", d.Policy.Name)
+	return fmt.Sprintf("%s %q", word, d.Policy.Name)
 }

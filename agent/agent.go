@@ -99,6 +99,8 @@ type Agent struct {
 	reg      *registration
 	settings settings
 	session  *session
+	proxy    *proxy.Server
+	api      *server.Server
 	kick     chan struct{} // to Run's manager: the registration changed
 }
 
@@ -157,11 +159,14 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.mu.Lock()
+	a.proxy, a.api = px, api
+	a.mu.Unlock()
 	proxyLn, err := a.listenProxy(ctx)
 	if err != nil {
 		return err
 	}
-	apiLn, err := a.listenSocket()
+	apiLn, err := a.listenSocket(ctx)
 	if err != nil {
 		if proxyLn != nil {
 			err = errors.Join(err, proxyLn.Close())
@@ -219,8 +224,8 @@ func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
 	return proxy.Listen(ctx, a.cfg.ProxyListen, a.cfg.AllowRemoteProxy)
 }
 
-func (a *Agent) listenSocket() (*localsock.Listener, error) {
-	ln, err := localsock.Listen(a.cfg.Socket)
+func (a *Agent) listenSocket(ctx context.Context) (*localsock.Listener, error) {
+	ln, err := localsock.Listen(ctx, a.cfg.Socket)
 	switch {
 	case err == nil:
 		return ln, nil

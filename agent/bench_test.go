@@ -14,7 +14,7 @@ import (
 var socksRequest = []byte{5, 1, 0, 1, 10, 1, 2, 3, 0, echoPort}
 
 func socksOpen(addr string) (*net.TCPConn, error) {
-	nc, err := net.Dial("tcp", addr) //nolint:noctx // measured: nothing may be added
+	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}

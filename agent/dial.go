@@ -141,9 +141,10 @@ func vnetFault(err error) error {
 	f := fault.From(err)
 	switch kind.Of(err) {
 	case kind.NotFound:
-		f = fault.New(localapi.CodeUnknownVNET, "%s", f.Message).WithHint("%s", f.Hint)
+		f = fault.New(localapi.CodeUnknownVNET, "%s", f.Message).WithHint("%s; to see them run: warp-cli vnet list", f.Hint)
 	case kind.Conflict:
 		f = fault.New(localapi.CodeAmbiguous, "%s", f.Message).WithHint("%s", f.Hint)
+	default: // the kind is the code
 	}
 	return f
 }
@@ -159,6 +160,7 @@ func nameFault(err error) error {
 		f = fault.New(localapi.CodeUnknownTarget, "%s", f.Message).WithHint("%sto see your targets run: warp-cli target list", hint)
 	case kind.Conflict:
 		f = fault.New(localapi.CodeAmbiguous, "%s", f.Message).WithHint("%s", f.Hint)
+	default: // the kind is the code
 	}
 	return f
 }

@@ -24,6 +24,7 @@ const (
 	keepalive      = 25 * time.Second // keeps NAT mappings; it detects nothing
 	resolveTimeout = 3 * time.Second  // for the name of a gateway's endpoint
 	outageMemory   = time.Minute      // how long an outage may explain a new epoch that comes late
+	justNow        = 2 * time.Second  // how long it surely does
 )
 
 // candidate is one endpoint of one gateway.
@@ -40,6 +41,7 @@ type link struct {
 	a      *Agent
 	log    *slog.Logger
 	tun    *tunnel.Tunnel
+	rejoin func(force bool) // connects to control anew
 	mon    *liveness.Monitor
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -52,7 +54,8 @@ type link struct {
 	control    localAddrs
 	candidates []candidate
 	current    int
-	attempt    int // which address of an endpoint's name
+	used       tunnel.PublicKey // the peer that the tunnel has; zero: none
+	attempt    int              // which address of an endpoint's name
 	probe      *tunnel.UDPConn
 	epochs     map[string]string // by gateway, as control said in this process
 	latency    time.Duration
@@ -69,13 +72,13 @@ var (
 )
 
 // newLink makes the tunnel and starts to watch it; close ends it.
-func newLink(ctx context.Context, a *Agent, key tunnel.PrivateKey, v *view) (*link, error) {
+func newLink(ctx context.Context, a *Agent, key tunnel.PrivateKey, v *view, rejoin func(force bool)) (*link, error) {
 	l := &link{
-		a: a, log: a.log, down: true,
+		a: a, log: a.log, down: true, rejoin: rejoin,
 		addrs: make(map[netip.Addr]struct{}), epochs: make(map[string]string),
 	}
 	var err error
-	if l.tun, err = tunnel.New(tunnel.Config{PrivateKey: key, Logger: a.log}); err != nil {
+	if l.tun, err = tunnel.New(tunnel.Config{PrivateKey: key, Logger: quiet(a.log)}); err != nil { //nolint:contextcheck // the tunnel outlives the call that makes it
 		return nil, err
 	}
 	l.mon = liveness.New(liveness.Config{Link: l, Listener: l, Times: a.cfg.Times})
@@ -212,19 +215,15 @@ func (l *link) use(ctx context.Context) error {
 	defer l.using.Unlock()
 	l.mu.Lock()
 	c, attempt, control := l.candidates[l.current], l.attempt, l.control
-	others := make(map[tunnel.PublicKey]struct{})
-	for _, o := range l.candidates {
-		if o.key != c.key {
-			others[o.key] = struct{}{}
-		}
-	}
+	before := l.used
 	l.mu.Unlock()
 	endpoint, err := lookUp(ctx, c.endpoint, attempt)
 	if err != nil {
 		return err
 	}
-	for k := range others {
-		if err := l.tun.RemovePeer(k); err != nil {
+	if before != c.key && !before.IsZero() {
+		// A gateway that is not used must not be kept alive either.
+		if err := l.tun.RemovePeer(before); err != nil {
 			return err
 		}
 	}
@@ -235,6 +234,9 @@ func (l *link) use(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	l.mu.Lock()
+	l.used = c.key
+	l.mu.Unlock()
 	probe, err := l.tun.DialUDP(ctx, control.of(c.probe.Addr()), c.probe)
 	if err != nil {
 		return err
@@ -378,6 +380,9 @@ func (l *link) LinkUp(o liveness.Outage, rtt time.Duration) {
 	l.showLink(rtt)
 	if !o.Since.IsZero() {
 		l.noticeOutage(o)
+		// On another network, or after sleep, the old connection to control is dead
+		// although nothing says so.
+		l.rejoin(o.Reason == liveness.NetworkChange || o.Reason == liveness.Wake)
 	}
 	l.a.flows.redial()
 	l.a.status.set(localapi.Connected, localapi.ReasonHealthy, "")
@@ -462,9 +467,20 @@ func (l *link) noteEpochs(v *view) {
 		return
 	}
 	lost := l.abortLost()
-	l.mon.GatewayRestarted()
+	if l.provenSince(justNow) {
+		l.mon.Check() // the link has come up with the new gateway: the news is what was late
+	} else {
+		l.mon.GatewayRestarted()
+	}
 	l.a.status.notice(noticeGatewayRestarted, fmt.Sprintf("gateway %s restarted; %s", current.name, connections(lost)))
 	l.log.Info("gateway restarted", "gateway_id", current.id, "flows_lost", lost)
+}
+
+// provenSince reports whether an outage ended, with an answer, within d.
+func (l *link) provenSince(d time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.down && !l.outage.Since.IsZero() && time.Since(l.outage.Until) < d
 }
 
 // abortLost resets the flows that a restarted gateway does not know. If it was silent

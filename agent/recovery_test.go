@@ -103,6 +103,33 @@ func TestAgent_GatewayRestartControlSilent(t *testing.T) {
 	openEcho(t, w.agent)
 }
 
+// TestAgent_RejoinsControl: what comes back together is heard together, however long
+// the back-off has grown.
+func TestAgent_RejoinsControl(t *testing.T) {
+	w := newWorld(t)
+	busy := openEcho(t, w.agent)
+	w.control.stop()
+	w.gateway.stop()
+	gone := time.Now()
+	eventually(t, 12*time.Second, "7 s without control and gateway", func() bool {
+		_, _ = busy.Write([]byte("anybody there?"))
+		return time.Since(gone) > 7*time.Second
+	})
+	w.gateway.start(w.gateway.addr)
+	w.gateway.admit(w.control.devicePublicKey())
+	w.control.set(w.gateway.state())
+	w.control.start(w.control.addr)
+	back := time.Now()
+	eventually(t, 5*time.Second, "connected", func() bool { return w.agent.Status().State == localapi.Connected })
+	eventually(t, time.Second, "control is heard", func() bool { return w.agent.Status().ControlConnected })
+	t.Logf("all is well %s after the return", time.Since(back))
+	eventually(t, time.Second, "the notice", func() bool {
+		n, ok := w.agent.notice("gateway_restarted")
+		return ok && strings.Contains(n.Message, "1 connection was lost")
+	})
+	openEcho(t, w.agent)
+}
+
 func TestAgent_ReconnectsFromCachedState(t *testing.T) {
 	w := newWorld(t)
 	stateFile := filepath.Join(w.agent.cfg.StateDir, "state.json")

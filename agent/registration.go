@@ -183,10 +183,10 @@ func enrolFault(err error) error {
 	switch kind.Of(err) {
 	case kind.Unauthenticated, kind.Denied, kind.NotFound, kind.Conflict, kind.Limit:
 		return fault.New(localapi.CodeEnrolmentRefused, "the control plane refused the enrolment string: %s", f.Message).
-			WithHint("it may be expired, used up or revoked: ask your administrator for a new one").WithCause(err)
+			WithHint("it may be expired, used up or revoked: ask your administrator for a fresh one").WithCause(err)
 	case kind.Invalid:
 		return fault.New(localapi.CodeEnrolmentInvalid, "the enrolment cannot be used: %s", f.Message).
-			WithHint("ask your administrator for a new enrolment string").WithCause(err)
+			WithHint("ask your administrator for a fresh enrolment string").WithCause(err)
 	case kind.Unavailable, kind.Timeout:
 		hint := f.Hint
 		if hint == "" {

@@ -286,8 +286,9 @@ func TestKeyStore_HangsLater(t *testing.T) {
 	_, err := a.Register(t.Context(), control.enrolment("key-1", 1))
 	must(t, err)
 	a.stop()
-	ring.hang = make(chan struct{})
+	ring = &fakeKeyring{hang: make(chan struct{})}
 	t.Cleanup(func() { close(ring.hang) })
+	cfg.KeyStore = ring
 	b := startAgent(t, cfg)
 	eventually(t, 5*time.Second, "the reason", func() bool { return b.Status().Reason == localapi.ReasonKeyStore })
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

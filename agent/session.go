@@ -32,7 +32,8 @@ type session struct {
 	saves  chan struct{} // to saveStates
 
 	revoked    atomic.Bool
-	controlErr atomic.Pointer[string] // why control is not heard; nil: not tried, or heard
+	rewatch    atomic.Pointer[context.CancelFunc] // ends the stream that is followed or waited for
+	controlErr atomic.Pointer[string]             // why control is not heard; nil: not tried, or heard
 }
 
 func newSession(cancel context.CancelFunc, a *Agent, r *registration) *session {
@@ -103,13 +104,12 @@ func (s *session) loadSecrets(ctx context.Context) (secrets, bool) {
 func (s *session) follow(ctx context.Context, client *api.Client) {
 	defer s.a.controlConnected.Store(false)
 	for {
-		cfg := api.WatchConfig[api.AgentState]{OnState: s.onState, OnContact: s.onContact, OnError: s.onError}
-		if v := s.a.view.Load(); v != nil {
-			cfg.Since, cfg.State = v.revision, v.state
-		}
-		err := api.Watch(ctx, client, api.PathAgentSync, cfg)
+		err := s.watch(ctx, client)
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, context.Canceled) {
+			continue // rejoin
 		}
 		s.onRevoked(ctx, err)
 		select {
@@ -117,6 +117,31 @@ func (s *session) follow(ctx context.Context, client *api.Client) {
 			return
 		case <-time.After(revokedRetry/2 + rand.N(revokedRetry/2)):
 		}
+	}
+}
+
+// watch follows one stream after the other until the credential is refused, ctx ends,
+// or rejoin is called.
+func (s *session) watch(ctx context.Context, client *api.Client) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.rewatch.Store(&cancel)
+	cfg := api.WatchConfig[api.AgentState]{OnState: s.onState, OnContact: s.onContact, OnError: s.onError}
+	if v := s.a.view.Load(); v != nil {
+		cfg.Since, cfg.State = v.revision, v.state
+	}
+	return api.Watch(ctx, client, api.PathAgentSync, cfg)
+}
+
+// rejoin connects to control anew, now and without the back-off that has grown: the
+// network works again. Unless forced, a stream that is being heard stays.
+func (s *session) rejoin(force bool) {
+	if s.a.controlConnected.Load() && !force {
+		return
+	}
+	if cancel := s.rewatch.Load(); cancel != nil {
+		s.a.controlConnected.Store(false)
+		(*cancel)()
 	}
 }
 
@@ -243,7 +268,7 @@ func (s *session) reconcile(ctx context.Context, sec secrets, l **link) (retry b
 		return false
 	}
 	if *l == nil {
-		made, err := newLink(ctx, s.a, sec.PrivateKey, v)
+		made, err := newLink(ctx, s.a, sec.PrivateKey, v, s.rejoin)
 		if err != nil {
 			s.a.log.ErrorContext(ctx, "make tunnel", "error", err)
 			s.a.status.set(localapi.Connecting, localapi.ReasonStarting, "the tunnel cannot be made: "+err.Error())

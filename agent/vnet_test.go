@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -20,7 +19,7 @@ import (
 
 // stream sends numbered blocks until stop is closed and checks what comes back.
 func stream(f io.ReadWriteCloser, seed uint64, stop <-chan struct{}) (int64, error) {
-	var sent, got hash.Hash = sha256.New(), sha256.New()
+	sent, got := sha256.New(), sha256.New()
 	var total atomic.Int64
 	readErr := make(chan error, 1)
 	go func() {

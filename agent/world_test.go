@@ -63,7 +63,6 @@ type fakeGateway struct {
 
 	mu     sync.Mutex // guards what follows
 	tun    *tunnel.Tunnel
-	mute   bool
 	seen   []vnet.ID
 	probes int
 }
@@ -112,12 +111,6 @@ func (g *fakeGateway) admit(public string) {
 	t := g.tun
 	g.mu.Unlock()
 	must(g.tb, t.SetPeer(tunnel.Peer{PublicKey: k, AllowedIPs: []netip.Prefix{g.block.V4, g.block.V6}}))
-}
-
-func (g *fakeGateway) setMute(m bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.mute = m
 }
 
 func (g *fakeGateway) network(a netip.Addr) vnet.ID {
@@ -177,14 +170,11 @@ func (g *fakeGateway) HandleUDP(_ context.Context, r *tunnel.UDPRequest) {
 				return
 			}
 			g.mu.Lock()
-			mute := g.mute && probe
 			if probe {
 				g.probes++
 			}
 			g.mu.Unlock()
-			if !mute {
-				_, _ = c.Write(b[:n])
-			}
+			_, _ = c.Write(b[:n])
 		}
 	}()
 }

@@ -224,7 +224,11 @@ func TestClient_RefusesOldTLS(t *testing.T) {
 
 func TestNewClient_Refuses(t *testing.T) {
 	for _, cfg := range []api.ClientConfig{
-		{}, {BaseURL: "http://c"}, {BaseURL: "https://c?x=1"}, {BaseURL: "https://c", CAFingerprint: "00"}, {BaseURL: "://"},
+		{},
+		{BaseURL: "http://c"},
+		{BaseURL: "https://c?x=1"},
+		{BaseURL: "https://c", CAFingerprint: "00"},
+		{BaseURL: "://"},
 		{BaseURL: "https://c", CAFingerprint: strings.Repeat("00", 32), Roots: x509.NewCertPool()},
 	} {
 		if _, err := api.NewClient(cfg); !kind.Is(err, kind.Invalid) {

@@ -38,7 +38,7 @@ type Config struct {
 // Limits bound what gateways can drive; zero means the default.
 type Limits struct {
 	MaxFlowsPerGateway int // 16384
-	MaxFlows           int // of all gateways; 32768
+	MaxFlows           int // of all gateways; 32768, and never more than 90 % of the files that the process may open
 	MaxDialsInFlight   int // 1024
 }
 
@@ -56,6 +56,10 @@ func (c *Config) validate() error {
 	}
 	c.Limits.MaxFlowsPerGateway = orDefault(c.Limits.MaxFlowsPerGateway, 16384)
 	c.Limits.MaxFlows = orDefault(c.Limits.MaxFlows, 32768)
+	if n := maxFiles(); n > 0 {
+		// A flow is a socket. Refusing in time beats failing at whatever needs a file next.
+		c.Limits.MaxFlows = min(c.Limits.MaxFlows, max(1, n/10*9))
+	}
 	c.Limits.MaxDialsInFlight = orDefault(c.Limits.MaxDialsInFlight, 1024)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

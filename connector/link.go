@@ -20,8 +20,9 @@ import (
 const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 15 * time.Second
-	// wakeInterval bounds how often a Wake is heeded.
-	wakeInterval = 100 * time.Millisecond
+	// wakeInterval bounds how often a Wake is heeded. Anybody may send one, and it may end an attempt: a handshake must
+	// fit in between on any path.
+	wakeInterval = 2 * time.Second
 	// socketFailures is after how many failures in a row the socket is opened anew: the network may have changed.
 	socketFailures = 3
 )

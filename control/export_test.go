@@ -30,6 +30,13 @@ func (r Rates) Addrs() int { return len(r.r.sources) }
 // MaxAddrsForTest bounds it.
 const MaxAddrsForTest = maxSources
 
+// StreamsForTest counts the open streams.
+func (c *Control) StreamsForTest() int {
+	c.streams.mu.Lock()
+	defer c.streams.mu.Unlock()
+	return c.streams.total
+}
+
 // PanicForTest serves a path that panics.
 func (c *Control) PanicForTest(pattern string) {
 	c.router.add(pattern, &endpoint{auth: authNone, serve: func(context.Context, *call) (answer, error) { panic("secret of the panic") }})

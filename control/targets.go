@@ -134,8 +134,12 @@ func targetFilter(q *call) (store.TargetFilter, error) {
 		is4  bool
 		to   *netip.Addr
 	}{
-		{"ip_v4", true, &f.IPv4}, {"ipv4_start", true, &f.IPv4Start}, {"ipv4_end", true, &f.IPv4End},
-		{"ip_v6", false, &f.IPv6}, {"ipv6_start", false, &f.IPv6Start}, {"ipv6_end", false, &f.IPv6End},
+		{"ip_v4", true, &f.IPv4},
+		{"ipv4_start", true, &f.IPv4Start},
+		{"ipv4_end", true, &f.IPv4End},
+		{"ip_v6", false, &f.IPv6},
+		{"ipv6_start", false, &f.IPv6Start},
+		{"ipv6_end", false, &f.IPv6End},
 	} {
 		a, err := q.queryAddr(x.name)
 		if err != nil {

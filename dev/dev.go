@@ -105,7 +105,7 @@ func (d *Dev) Run(ctx context.Context) error {
 
 // start brings the parts up in order of need and closes ready.
 func (d *Dev) start(ctx context.Context, g *errgroup.Group, p ports) error {
-	ctl, err := control.New(d.controlConfig(p))
+	ctl, err := control.New(d.controlConfig(p)) //nolint:contextcheck // it opens its store whole, without a context
 	if err != nil {
 		return fmt.Errorf("set up the control plane: %w", err)
 	}

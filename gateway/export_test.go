@@ -20,3 +20,12 @@ func (g *Gateway) SetUDPIdleForTest(d time.Duration) { g.udpIdle = d }
 func (g *Gateway) SetAuditForTest(l *audit.Log) {
 	g.openAudit = func(string) (*audit.Log, error) { return l, nil }
 }
+
+// BytesDownForTest is what all live flows have sent to their clients.
+func (g *Gateway) BytesDownForTest() int64 {
+	var n int64
+	for _, s := range g.table.All() {
+		n += s.Counts.Down.Load()
+	}
+	return n
+}

@@ -102,6 +102,15 @@ func destination(s *sessions.Session) connectors.Destination {
 
 // begin enters a flow in the table and on record. After it, finish must follow.
 func (g *Gateway) begin(ctx context.Context, f tunnel.Flow, tr targets.Transport, v enforce.Verdict) (*sessions.Session, error) {
+	s, err := g.enter(ctx, f, tr, v)
+	if err != nil {
+		return nil, err
+	}
+	return s, g.record(ctx, s)
+}
+
+// enter takes a place in the table; it does not block. record, or the table's Remove, must follow.
+func (g *Gateway) enter(ctx context.Context, f tunnel.Flow, tr targets.Transport, v enforce.Verdict) (*sessions.Session, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("make session ID: %w", err)
@@ -111,11 +120,16 @@ func (g *Gateway) begin(ctx context.Context, f tunnel.Flow, tr targets.Transport
 		g.deny(ctx, f, tr, v, endLimit)
 		return nil, err
 	}
+	return s, nil
+}
+
+// record writes the line without which there is no flow; when it fails, s has left the table. After it, finish must follow.
+func (g *Gateway) record(ctx context.Context, s *sessions.Session) error {
 	if err := g.audit.Write(g.event(audit.FlowOpen, s)); err != nil {
 		g.table.Remove(s)
 		g.counts.deny(endAuditFailed)
 		g.log.ErrorContext(ctx, "audit log not writable: flow refused", slog.Any("error", err))
-		return nil, err
+		return err
 	}
 	// The state may have changed between the decision and the table: then the flow was not there to be cut.
 	if view := g.view.Load(); view.Revision() != s.Revision {
@@ -123,7 +137,7 @@ func (g *Gateway) begin(ctx context.Context, f tunnel.Flow, tr targets.Transport
 			s.Cut(err)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 func (g *Gateway) session(id string, f tunnel.Flow, tr targets.Transport, v enforce.Verdict) *sessions.Session {

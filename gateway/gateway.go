@@ -195,7 +195,7 @@ func (g *Gateway) stop(ctx context.Context, tun *tunnel.Tunnel, err error) error
 func (g *Gateway) watch(ctx context.Context) error {
 	cfg := api.WatchConfig[api.GatewayState]{
 		OnState: func(revision uint64, st *api.GatewayState) {
-			if g.apply(ctx, revision, st) {
+			if g.apply(ctx, revision, st, g.now()) {
 				g.saveState(ctx, savedState{Revision: revision, State: st})
 			}
 		},
@@ -213,15 +213,16 @@ func (g *Gateway) watch(ctx context.Context) error {
 	saved, err := g.store.loadState()
 	if err != nil {
 		g.log.WarnContext(ctx, "saved state not usable", slog.Any("error", err))
-	} else if saved.State != nil && g.apply(ctx, saved.Revision, saved.State) {
+	} else if saved.State != nil && g.apply(ctx, saved.Revision, saved.State, time.Time{}) {
 		cfg.Since, cfg.State = saved.Revision, saved.State
 	}
 	return fmt.Errorf("follow control: %w", api.Watch(ctx, g.cfg.Control, api.PathGatewaySync, cfg))
 }
 
 // apply makes st the state that decides, and cuts what it no longer allows. A state that does not compile is not
-// applied: the old one goes on, and grows stale until there is one that does.
-func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewayState) bool {
+// applied: the old one goes on, and grows stale until there is one that does. heard is when control sent it; zero
+// means that it is the last run's, and as old as it was.
+func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewayState, heard time.Time) bool {
 	start := time.Now()
 	view, err := enforce.Compile(revision, st)
 	if err != nil {
@@ -233,6 +234,9 @@ func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewaySta
 	}
 	for _, p := range view.Problems() {
 		g.log.ErrorContext(ctx, "state from control is incomplete", slog.Any("error", p))
+	}
+	if !heard.IsZero() {
+		g.contact.Store(&heard)
 	}
 	g.view.Store(view)
 	g.outdated.Store(false)

@@ -20,7 +20,7 @@ import (
 // The rhythm of housekeeping.
 const (
 	saveInterval  = 10 * time.Second
-	saveSoon      = time.Second // after connectors came or went
+	saveSoon      = time.Second // after a connector or a peer came
 	statsInterval = time.Minute
 )
 
@@ -135,7 +135,7 @@ func (g *Gateway) housekeeping(ctx context.Context) error {
 		case <-save.C:
 			g.saveRuntime(ctx)
 		case <-soon.C:
-			if n := g.connectors.Stats().Accepted; n != accepted {
+			if n := g.connectors.Stats().Accepted; n != accepted || g.peers.news() {
 				accepted = n
 				g.saveRuntime(ctx)
 			}

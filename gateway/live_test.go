@@ -298,6 +298,14 @@ func TestAudit_NoLineNoFlow(t *testing.T) {
 	if st.Denied["audit_unavailable"] != 1 || st.AuditFailed != 1 || st.Sessions.Open != 0 || st.Connectors.Dials != 0 {
 		t.Errorf("denied %v, failed %d, open %d, dials %d", st.Denied, st.AuditFailed, st.Sessions.Open, st.Connectors.Dials)
 	}
+	u := w.dialUDP(slotA, at(portUDP))
+	if _, err := u.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the UDP flow is refused", 5*time.Second, func() bool {
+		st := w.gateway.Stats()
+		return st.Denied["audit_unavailable"] == 2 && st.Sessions.Open == 0 && st.Connectors.Dials == 0
+	})
 	disk.full.Store(false)
 	readName(t, w.mustDial(slotA, portTCP))
 }

@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +34,7 @@ type peers struct {
 	current map[tunnel.PublicKey]tunnel.Peer
 	known   map[string]netip.AddrPort // by public key: where a peer was last
 	order   []tunnel.PublicKey        // of the next endpoint batches
+	heard   map[tunnel.PublicKey]bool // peers that came and whose endpoint is not known yet
 }
 
 func newPeers(t *tunnel.Tunnel, known map[string]netip.AddrPort, log *slog.Logger) *peers {
@@ -40,7 +43,7 @@ func newPeers(t *tunnel.Tunnel, known map[string]netip.AddrPort, log *slog.Logge
 	}
 	return &peers{
 		tunnel: t, log: log, known: known, remove: make(chan tunnel.PublicKey, 1024),
-		current: make(map[tunnel.PublicKey]tunnel.Peer),
+		current: make(map[tunnel.PublicKey]tunnel.Peer), heard: make(map[tunnel.PublicKey]bool),
 	}
 }
 
@@ -160,7 +163,23 @@ func (p *peers) greet(ctx context.Context) {
 	p.log.InfoContext(ctx, "greeted known peers", slog.Int("peers", len(keys)))
 }
 
-// endpoints refreshes what is known of a batch of peers and returns all.
+// came notes that a peer is there; if that is new, its endpoint is worth saving soon.
+func (p *peers) came(key tunnel.PublicKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, known := p.known[key.String()]; !known && len(p.heard) < endpointBatch {
+		p.heard[key] = true
+	}
+}
+
+// news reports whether peers came since endpoints was called.
+func (p *peers) news() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.heard) > 0
+}
+
+// endpoints refreshes what is known of a batch of peers, of those that came first, and returns all.
 func (p *peers) endpoints(now time.Time) map[string]netip.AddrPort {
 	p.mu.Lock()
 	if len(p.order) == 0 {
@@ -169,10 +188,11 @@ func (p *peers) endpoints(now time.Time) map[string]netip.AddrPort {
 		}
 	}
 	n := min(endpointBatch, len(p.order))
-	batch := p.order[:n]
+	batch := slices.Concat(p.order[:n], slices.Collect(maps.Keys(p.heard)))
 	p.order = p.order[n:]
+	clear(p.heard)
 	p.mu.Unlock()
-	fresh := make(map[string]netip.AddrPort, n)
+	fresh := make(map[string]netip.AddrPort, len(batch))
 	for _, key := range batch {
 		var at netip.AddrPort
 		if st, ok := p.tunnel.PeerStats(key); ok && now.Sub(st.LastHandshake) < endpointLife {

@@ -51,6 +51,7 @@ func (g *Gateway) handleProbe(ctx context.Context, r *tunnel.UDPRequest, d *enfo
 		r.Reject(tunnel.RejectRefused)
 		return
 	}
+	g.peers.came(d.PublicKey)
 	conn, err := r.Accept()
 	if err != nil {
 		g.probes.release(d.ID)

@@ -146,3 +146,52 @@ func TestTCP_Refusals(t *testing.T) {
 		})
 	}
 }
+
+// Flows whose client does not read fill their own windows, not those of everybody on the same connector.
+func TestTCP_StalledFlowsDoNotBlockOthers(t *testing.T) {
+	w := newWorld(t)
+	endless := listen(t, func(c *net.TCPConn) {
+		buf := make([]byte, 64<<10)
+		for {
+			if _, err := c.Write(buf); err != nil {
+				return
+			}
+		}
+	})
+	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{
+		at(portTCP): endless, netip.AddrPortFrom(netip.MustParseAddr("10.20.0.66"), portTCP): serveTCP(t, "lively"),
+	})
+	const n = 24
+	for range n {
+		w.mustDial(slotA, portTCP)
+	}
+	// Stalled means that nothing more arrives from the targets.
+	last := int64(-1)
+	w.eventually("the flows are stalled", 20*time.Second, func() bool {
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-t.Context().Done():
+		}
+		now := w.gateway.BytesDownForTest()
+		stalled := now == last && now > 0
+		last = now
+		return stalled
+	})
+	t.Logf("%d MiB buffered beyond the gateway", last>>20)
+	c, err := w.dial(slotA, netip.MustParseAddrPort("10.20.0.66:9000"))
+	if err != nil {
+		t.Fatalf("dial beside stalled flows: %v", err)
+	}
+	defer c.Abort()
+	if got := readName(t, c); got != "lively" {
+		t.Errorf("reached %q", got)
+	}
+	for range 64 { // more than what small reserves would carry
+		if _, err := c.Write(make([]byte, 32<<10)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 32<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

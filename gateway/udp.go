@@ -36,17 +36,21 @@ func (g *Gateway) HandleUDP(ctx context.Context, r *tunnel.UDPRequest) {
 		r.Reject(tunnel.RejectRefused)
 		return
 	}
-	s, err := g.begin(ctx, f, targets.TransportUDP, v)
+	s, err := g.enter(ctx, f, targets.TransportUDP, v)
 	if err != nil {
 		r.Reject(tunnel.RejectRefused)
 		return
 	}
 	client, err := r.Accept()
 	if err != nil {
-		g.finish(ctx, s, endClientGone, err)
+		g.table.Remove(s)
 		return
 	}
 	g.flows.Go(func() {
+		if err := g.record(ctx, s); err != nil { // a file may block, so not on the peer's receive path
+			client.Abort()
+			return
+		}
 		reason, err := g.serveUDP(ctx, s, client)
 		g.finish(ctx, s, reason, err)
 	})

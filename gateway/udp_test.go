@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -163,4 +165,16 @@ func TestUDP_IdleFlowEnds(t *testing.T) {
 	if e.Reason != "idle" || e.Error != "" || *e.BytesUp == 0 || *e.BytesUp != *e.BytesDown {
 		t.Errorf("close event: reason %q, error %q, up %d, down %d", e.Reason, e.Error, *e.BytesUp, *e.BytesDown)
 	}
+}
+
+// A gateway that is killed seconds after a peer came must know where the peer was.
+func TestProbe_EndpointIsSavedSoon(t *testing.T) {
+	w := newWorld(t)
+	w.startConnector(tunA, nil)
+	v4, _ := pool.GatewayAddrs()
+	exchange(t, w.dialUDP(vnet.ControlSlot, netip.AddrPortFrom(v4, probePort)), []byte("hello"))
+	w.eventually("endpoint of the peer and address of the connector are on disk", 5*time.Second, func() bool {
+		b, err := os.ReadFile(filepath.Join(w.dir, "runtime.json"))
+		return err == nil && bytes.Contains(b, []byte(clientHost.String())) && bytes.Contains(b, []byte(`"connectors":["127.0.0.1:`))
+	})
 }

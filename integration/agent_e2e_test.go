@@ -66,7 +66,7 @@ func (w *world) startAgent(ctx context.Context, name string) (*agent, error) {
 
 func (a *agent) start(ctx context.Context) error {
 	var err error
-	a.svc, err = a.w.start("warp-svc-"+a.name, a.w.net.client, a.w.bin.Svc, "run", "--state-dir", filepath.Join(a.dir, "state"),
+	a.svc, err = a.w.start(ctx, "warp-svc-"+a.name, a.w.net.client, a.w.bin.Svc, "run", "--state-dir", filepath.Join(a.dir, "state"),
 		"--socket", a.socket, "--proxy-listen", a.proxy, "--verbose")
 	if err != nil {
 		return err

@@ -81,7 +81,7 @@ func (w *world) startSSHD(ctx context.Context, name, ns string) error {
 		return err
 	}
 	script := fmt.Sprintf("mount --bind '%s' /root && hostname host-%s && exec %s -D -e -f '%s'", home, name, sshdPath, w.path("sshd-"+name))
-	p, err := w.start("sshd-"+name, ns, "unshare", "--uts", "sh", "-c", script)
+	p, err := w.start(ctx, "sshd-"+name, ns, "unshare", "--uts", "sh", "-c", script)
 	if err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ type relay struct {
 	toward  atomic.Int64 // bytes
 	opened  atomic.Int64 // connections
 	wg      sync.WaitGroup
-	forward func() (net.Conn, error)
+	forward atomic.Pointer[func() (net.Conn, error)]
 }
 
 // newCountingRelay listens in ns.
@@ -270,7 +270,8 @@ func newForwarder(ns, to string) (*relay, error) {
 }
 
 func newRelay(l net.Listener, ns, to string) *relay {
-	r := &relay{l: l, forward: func() (net.Conn, error) { return dialIn(context.Background(), ns, "tcp", to) }}
+	r := &relay{l: l}
+	r.turn(ns, to)
 	r.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -284,9 +285,15 @@ func newRelay(l net.Listener, ns, to string) *relay {
 	return r
 }
 
+// turn makes new connections go to another place.
+func (r *relay) turn(ns, to string) {
+	dial := func() (net.Conn, error) { return dialIn(context.Background(), ns, "tcp", to) }
+	r.forward.Store(&dial)
+}
+
 func (r *relay) relay(c net.Conn) {
 	defer func() { _ = c.Close() }()
-	up, err := r.forward()
+	up, err := (*r.forward.Load())()
 	if err != nil {
 		return
 	}

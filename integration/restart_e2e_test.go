@@ -31,7 +31,7 @@ func TestGatewayKilled(t *testing.T) {
 	if err := os.Remove(w.path("gateway-ready")); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.launchGateway(); err != nil {
+	if err := w.launchGateway(ctx); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
@@ -69,6 +69,47 @@ func TestGatewayKilled(t *testing.T) {
 	} else if strings.Contains(err.Error(), "timeout") {
 		t.Errorf("a stream of the killed gateway hangs instead of ending: %v", err)
 	}
+	eventually(t, 10*time.Second, "the gateway says that it is ready", func() bool {
+		_, err := os.Stat(w.path("gateway-ready"))
+		return err == nil
+	})
+}
+
+// TestGatewayOutage: the gateway is away long enough for everybody to notice, then comes back.
+func TestGatewayOutage(t *testing.T) {
+	w := theWorld(t)
+	ctx := t.Context()
+	if err := w.gateway.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(w.path("gateway-ready")); err != nil {
+		t.Fatal(err)
+	}
+	addr := hostIPs[0] + ":7000"
+	eventually(t, 30*time.Second, "the agent says that the gateway does not answer", func() bool {
+		s, ok := w.agent.status(ctx)
+		return ok && s.State == localapi.Connecting && s.Reason == localapi.ReasonGatewayUnreachable
+	})
+	if err := w.launchGateway(ctx); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	eventually(t, 15*time.Second, "connected again", func() bool {
+		s, ok := w.agent.status(ctx)
+		return ok && s.State == localapi.Connected
+	})
+	connected := time.Since(start)
+	for _, network := range []string{"a", "b"} {
+		eventually(t, 15*time.Second, "a new connection in network "+network, func() bool {
+			got, err := w.agent.whichHost(ctx, network, addr)
+			return err == nil && got == "host-"+network
+		})
+	}
+	usable := time.Since(start)
+	if usable > 5*time.Second {
+		t.Errorf("connected after %v, and both networks usable after %v; want 5 s", connected, usable)
+	}
+	t.Logf("connected after %v, both networks usable after %v", connected, usable)
 	eventually(t, 10*time.Second, "the gateway says that it is ready", func() bool {
 		_, err := os.Stat(w.path("gateway-ready"))
 		return err == nil

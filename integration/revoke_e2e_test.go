@@ -10,11 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"weft/agent/localapi"
 	"weft/integration/lab"
 )
 
 // cleanupContext is for what must still be done when the test's own context has ended.
 func cleanupContext(t *testing.T) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 	t.Cleanup(cancel)
 	return ctx
@@ -31,6 +33,8 @@ type scene struct {
 	app    string
 	def    lab.Application
 	s      *echoStream
+	// registration is the ID of the device's.
+	registration string
 }
 
 func newScene(t *testing.T) *scene {
@@ -58,6 +62,7 @@ func newScene(t *testing.T) *scene {
 	if err := sc.s.exchange(5 * time.Second); err != nil {
 		t.Fatalf("the session before the change: %v", err)
 	}
+	sc.registration = registrationOf(t, w, sc.a)
 	return sc
 }
 
@@ -82,25 +87,25 @@ func TestCut(t *testing.T) {
 	w := theWorld(t)
 	tests := []struct {
 		name   string
-		change func(t *testing.T, sc *scene) error
+		change func(ctx context.Context, sc *scene) error
 		// after is the exit code of a new connection.
 		after int
 	}{
-		{name: "revoked-device", change: func(t *testing.T, sc *scene) error {
-			return w.api.RevokeDevices(t.Context(), registrationOf(t, w, sc.a))
+		{name: "revoked-device", change: func(ctx context.Context, sc *scene) error {
+			return w.api.RevokeDevices(ctx, sc.registration)
 		}},
-		{name: "revoked-user", change: func(t *testing.T, sc *scene) error { return w.api.RevokeUser(t.Context(), sc.email) }},
-		{name: "changed-policy", after: 9, change: func(t *testing.T, sc *scene) error {
+		{name: "revoked-user", change: func(ctx context.Context, sc *scene) error { return w.api.RevokeUser(ctx, sc.email) }},
+		{name: "changed-policy", after: 9, change: func(ctx context.Context, sc *scene) error {
 			def := sc.def
 			def.Emails = []string{"somebody-else@company.com"}
-			return w.api.UpdateApplication(t.Context(), sc.app, def)
+			return w.api.UpdateApplication(ctx, sc.app, def)
 		}},
-		{name: "deleted-application", after: 9, change: func(t *testing.T, sc *scene) error {
-			return w.api.DeleteApplication(t.Context(), sc.app)
+		{name: "deleted-application", after: 9, change: func(ctx context.Context, sc *scene) error {
+			return w.api.DeleteApplication(ctx, sc.app)
 		}},
-		{name: "deleted-target", after: 9, change: func(t *testing.T, sc *scene) error { return w.api.DeleteTarget(t.Context(), sc.target) }},
-		{name: "renamed-target", after: 9, change: func(t *testing.T, sc *scene) error {
-			return w.api.UpdateTarget(t.Context(), sc.target, "renamed", netip.MustParseAddr(hostIPs[1]), w.networks["a"])
+		{name: "deleted-target", after: 9, change: func(ctx context.Context, sc *scene) error { return w.api.DeleteTarget(ctx, sc.target) }},
+		{name: "renamed-target", after: 9, change: func(ctx context.Context, sc *scene) error {
+			return w.api.UpdateTarget(ctx, sc.target, "renamed", netip.MustParseAddr(hostIPs[1]), w.networks["a"])
 		}},
 	}
 	for _, tt := range tests {
@@ -112,7 +117,7 @@ func TestCut(t *testing.T) {
 			}
 			defer func() { _ = bystander.Close() }()
 			start := time.Now()
-			if err := tt.change(t, sc); err != nil {
+			if err := tt.change(t.Context(), sc); err != nil {
 				t.Fatal(err)
 			}
 			sc.expectCut(t, start)
@@ -121,9 +126,15 @@ func TestCut(t *testing.T) {
 			}
 			if tt.after != 0 {
 				sc.a.failCLI(t, tt.after, nil, "nc", "--vnet", "a", hostIPs[1], "7000")
-			} else if out, err := sc.a.cli(t.Context(), "nc", "--vnet", "a", hostIPs[1], "7000"); err == nil {
+				return
+			}
+			if out, err := sc.a.cli(t.Context(), "nc", "--vnet", "a", hostIPs[1], "7000"); err == nil {
 				t.Errorf("a new connection was opened: %q", out)
 			}
+			eventually(t, 5*time.Second, "the agent says that it was revoked", func() bool {
+				s, ok := sc.a.status(t.Context())
+				return ok && s.Reason == localapi.ReasonRevoked
+			})
 		})
 	}
 }

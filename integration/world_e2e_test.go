@@ -104,8 +104,8 @@ func (w *world) build(ctx context.Context) error {
 }
 
 // start runs a program in a namespace until the end of all tests.
-func (w *world) start(name, ns string, args ...string) (*lab.Process, error) {
-	p, err := lab.Start(lab.Command{Name: name, LogDir: w.dir, Netns: ns, Args: args})
+func (w *world) start(ctx context.Context, name, ns string, args ...string) (*lab.Process, error) {
+	p, err := lab.Start(ctx, lab.Command{Name: name, LogDir: w.dir, Netns: ns, Args: args})
 	if err == nil {
 		w.processes = append(w.processes, p)
 	}
@@ -157,7 +157,7 @@ func (w *world) caFile() string { return w.path("control", "ca.pem") }
 
 func (w *world) runControl(ctx context.Context) error {
 	ready := w.path("control-ready")
-	p, err := w.start("control", w.net.server, w.bin.Weft, "control", "--data-dir", w.path("control"),
+	p, err := w.start(ctx, "control", w.net.server, w.bin.Weft, "control", "--data-dir", w.path("control"),
 		"--listen", serverIP+":8443", "--public-url", controlURL, "--hostname", "127.0.0.1", "--ready-file", ready, "--log-level", "debug")
 	if err != nil {
 		return err
@@ -228,16 +228,16 @@ func (w *world) createAndStartGateway(ctx context.Context) error {
 	if err := os.WriteFile(w.path("gateway-token"), []byte(token), 0o600); err != nil {
 		return err
 	}
-	if err := w.launchGateway(); err != nil {
+	if err := w.launchGateway(ctx); err != nil {
 		return err
 	}
 	return w.gateway.AwaitFile(ctx, w.path("gateway-ready"))
 }
 
 // launchGateway starts the gateway and does not wait.
-func (w *world) launchGateway() error {
+func (w *world) launchGateway(ctx context.Context) error {
 	var err error
-	w.gateway, err = w.start("gateway", w.net.server, w.bin.Weft, "gateway", "--state-dir", w.path("gateway"),
+	w.gateway, err = w.start(ctx, "gateway", w.net.server, w.bin.Weft, "gateway", "--state-dir", w.path("gateway"),
 		"--control", controlURL, "--token-file", w.path("gateway-token"), "--ca-file", w.caFile(),
 		"--listen", serverIP+":"+gatewayPort, "--connector-listen", serverIP+":"+quicPort, "--advertise", serverIP,
 		"--audit-file", w.path("audit.jsonl"), "--ready-file", w.path("gateway-ready"), "--log-level", "debug")
@@ -247,7 +247,7 @@ func (w *world) launchGateway() error {
 func (w *world) startConnectors(ctx context.Context) error {
 	for name, ns := range map[string]string{"a": w.net.edgeA, "b": w.net.edgeB} {
 		ready := w.path("connector-ready-" + name)
-		p, err := w.start("connector-"+name, ns, w.bin.Weft, "connector", "--token-file", w.path("tunnel-token-"+name),
+		p, err := w.start(ctx, "connector-"+name, ns, w.bin.Weft, "connector", "--token-file", w.path("tunnel-token-"+name),
 			"--control", controlURL, "--ca-file", w.caFile(), "--ready-file", ready, "--log-level", "debug")
 		if err != nil {
 			return err

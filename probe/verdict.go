@@ -94,7 +94,8 @@ func prohibited4(p []byte) (netip.Addr, bool) {
 
 func prohibited6(p []byte) (netip.Addr, bool) {
 	ip := header.IPv6(p)
-	if !ip.IsValid(len(p)) || ip.TransportProtocol() != header.ICMPv6ProtocolNumber {
+	// An error that answers a flow carries no extension headers.
+	if !ip.IsValid(len(p)) || ip.NextHeader() != uint8(header.ICMPv6ProtocolNumber) {
 		return netip.Addr{}, false
 	}
 	icmp := header.ICMPv6(ip.Payload())

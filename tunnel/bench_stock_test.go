@@ -3,6 +3,7 @@ package tunnel_test
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -154,7 +155,7 @@ func (d *stockTUN) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	v := pkt.ToView()
 	defer v.Release()
 	n, err := v.Read(bufs[0][offset:])
-	if err == io.EOF { //nolint:errorlint // a view's bare EOF
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	sizes[0] = n

@@ -201,6 +201,7 @@ func load(b *testing.B, s system, direction string, streams int) (stop func() (m
 }
 
 func bulk(b *testing.B, s system, direction string, streams int) map[string]float64 {
+	b.Helper()
 	stop := load(b, s, direction, streams)
 	<-time.After(*benchFor)
 	mib, seconds, cpu := stop()
@@ -213,6 +214,7 @@ func bulk(b *testing.B, s system, direction string, streams int) map[string]floa
 }
 
 func connections(b *testing.B, s system) map[string]float64 {
+	b.Helper()
 	var done, failed atomic.Int64
 	var wg sync.WaitGroup
 	start, cpu := time.Now(), cpuSeconds()
@@ -247,6 +249,7 @@ func connections(b *testing.B, s system) map[string]float64 {
 }
 
 func exchanges(b *testing.B, s system, beside string) map[string]float64 {
+	b.Helper()
 	name := "64 B alone"
 	var stop func() (float64, float64, float64)
 	if beside != "" {

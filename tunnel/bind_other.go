@@ -18,6 +18,12 @@ type sockaddr struct{}
 
 func newSockaddr(netip.AddrPort) sockaddr { return sockaddr{} }
 
+// localSource is not used here.
+type localSource struct{}
+
+// newWildcardBind is WireGuard's own for this system.
+func newWildcardBind(bool) conn.Bind { return conn.NewDefaultBind() }
+
 func controlSocket(string, string, syscall.RawConn) error { return nil }
 
 // udpSocket sends and receives one datagram per system call.
@@ -26,7 +32,7 @@ type udpSocket struct {
 	last *udpEndpoint // used by the receiving goroutine only
 }
 
-func newUDPSocket(c *net.UDPConn, _ bool) *udpSocket {
+func newUDPSocket(c *net.UDPConn, _, _ bool) *udpSocket {
 	for size := socketBufferBytes; size >= 1<<16; size /= 2 {
 		if c.SetReadBuffer(size) == nil && c.SetWriteBuffer(size) == nil {
 			break // a system refuses what is over its limit

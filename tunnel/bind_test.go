@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -109,4 +110,31 @@ func TestListen_PortInUse(t *testing.T) {
 		t.Fatal("two tunnels listen on one port")
 	}
 	t.Log(err)
+}
+
+// TestListen_AnswersFromSameAddress: an end that listens on every address
+// answers from the one that the peer used; a firewall, or a peer's NAT, takes
+// no other.
+func TestListen_AnswersFromSameAddress(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("every address of 127.0.0.0/8 is only there on Linux")
+	}
+	client, gateway := newUDPPair(t, "0.0.0.0", echo)
+	for _, host := range []string{"127.0.0.2", "127.0.0.3", "::1"} {
+		endpoint := netip.AddrPortFrom(netip.MustParseAddr(host), gateway.ListenPort())
+		all := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+		if err := client.SetPeer(tunnel.Peer{PublicKey: gateway.PublicKey(), Endpoint: endpoint, AllowedIPs: all}); err != nil {
+			t.Fatal(err)
+		}
+		c := dial(t, client, client4, target4)
+		for range 3 {
+			if err := exchange(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// WireGuard answers to where the last packet came from.
+		if s, _ := client.PeerStats(gateway.PublicKey()); s.Endpoint != endpoint {
+			t.Errorf("asked %s, was answered from %s", endpoint, s.Endpoint)
+		}
+	}
 }

@@ -112,7 +112,7 @@ func (c *flowConn) RemoteAddrPort() netip.AddrPort { return c.remote }
 
 // opError gives an error the form that callers of net know. io.EOF stays bare.
 func (c *flowConn) opError(op string, err error) error {
-	if err == nil || err == io.EOF { //nolint:errorlint // only the bare EOF is the end of a stream
+	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
 	var ne netError

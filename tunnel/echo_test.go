@@ -19,7 +19,7 @@ var echo = tunneltest.Handler{
 		if err != nil {
 			return
 		}
-		defer c.Close() //nolint:errcheck // the test looks at the client's side
+		defer closeConn(c)
 		if _, err := io.Copy(c, c); err != nil {
 			c.Abort()
 			return
@@ -32,7 +32,7 @@ var echo = tunneltest.Handler{
 			return
 		}
 		go func() {
-			defer c.Close() //nolint:errcheck // as above
+			defer closeConn(c)
 			b := make([]byte, 2048)
 			for {
 				n, err := c.Read(b)
@@ -72,7 +72,7 @@ func TestTunnel_Echo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close()
+			defer closeConn(c)
 			want := make([]byte, 3<<20)
 			for i := range want {
 				want[i] = byte(i * 7 >> 3)
@@ -98,7 +98,7 @@ func TestTunnel_Echo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close()
+			defer closeConn(c)
 			if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 				t.Fatal(err)
 			}

@@ -66,7 +66,7 @@ func NewWithBind(cfg Config, bind conn.Bind) (*Tunnel, error) {
 		return nil, fmt.Errorf("new tunnel: %w", err)
 	}
 	if bind == nil {
-		bind = newBind(cfg.Listen)
+		bind = newBind(cfg.Listen, cfg.Handler != nil)
 	}
 	t := &Tunnel{
 		log:        cfg.logger(),
@@ -151,11 +151,11 @@ func (c Config) validate() error {
 // when debugging.
 func wireguardLogger(l *slog.Logger) *wgdevice.Logger {
 	out := &wgdevice.Logger{Verbosef: wgdevice.DiscardLogf, Errorf: func(format string, args ...any) {
-		l.Warn("wireguard", slog.String("text", fmt.Sprintf(format, args...)))
+		l.LogAttrs(context.Background(), slog.LevelWarn, "wireguard", slog.String("text", fmt.Sprintf(format, args...)))
 	}}
 	if l.Enabled(context.Background(), slog.LevelDebug) {
 		out.Verbosef = func(format string, args ...any) {
-			l.Debug("wireguard", slog.String("text", fmt.Sprintf(format, args...)))
+			l.LogAttrs(context.Background(), slog.LevelDebug, "wireguard", slog.String("text", fmt.Sprintf(format, args...)))
 		}
 	}
 	return out

@@ -95,6 +95,7 @@ type Inbound struct{ q inbound }
 
 // Arrived and Delivered are the line's.
 func (q *Inbound) Arrived(packets int) { q.q.arrived(packets, time.Now()) }
+
 func (q *Inbound) Delivered(packets int, waited time.Duration) bool {
 	return q.q.delivered(packets, waited, time.Now())
 }

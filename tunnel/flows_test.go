@@ -111,6 +111,7 @@ func TestTunnel_TwoNetworks(t *testing.T) {
 
 // sendRandom writes random bytes until stop, then ends the stream.
 func sendRandom(t *testing.T, c *tunnel.TCPConn, sum hash.Hash, stop <-chan struct{}) {
+	t.Helper()
 	rnd := rand.NewChaCha8([32]byte{1})
 	b := make([]byte, 10_000)
 	for {

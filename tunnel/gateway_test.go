@@ -148,7 +148,7 @@ func checkPacket(t *testing.T, b []byte) {
 			t.Errorf("IPv6 header is not valid: % x", b)
 			return
 		}
-		src, dst, proto, segment = ip.SourceAddress(), ip.DestinationAddress(), ip.TransportProtocol(), ip.Payload()
+		src, dst, proto, segment = ip.SourceAddress(), ip.DestinationAddress(), tcpip.TransportProtocolNumber(ip.NextHeader()), ip.Payload()
 	}
 	sum := checksum.Checksum(segment, 0)
 	if proto != header.ICMPv4ProtocolNumber {
@@ -323,53 +323,74 @@ func TestGateway_SequentialConnections(t *testing.T) {
 // TestGateway_ManyTargets: with very many targets the stack still answers at
 // once, which is what the two half-space addresses are for.
 func TestGateway_ManyTargets(t *testing.T) {
+	families := []struct {
+		name   string
+		local  netip.Addr
+		probe  netip.AddrPort
+		target func(i int) netip.Addr
+	}{
+		{name: "IPv4", local: client4, probe: target4, target: func(i int) netip.Addr {
+			return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
+		}},
+		{name: "IPv6", local: client6, probe: target6, target: func(i int) netip.Addr {
+			a := target6.Addr().As16()
+			a[8], a[9] = byte(i>>8), byte(i)
+			return netip.AddrFrom16(a)
+		}},
+	}
 	const few = 100
 	many := 10_000
 	if testing.Short() {
 		many = 2_000
 	}
-	client, gw := tunneltest.NewPair(t, tunneltest.Config{
-		Handler: echo,
-		Limits:  tunnel.Limits{MaxFlowsPerSource: 20_000, MaxDialsPerSource: 4096},
-	})
-	probe := dial(t, client, client4, target4)
-	open := func(from, to int) {
-		var next atomic.Int32
-		next.Store(int32(from))
-		var workers sync.WaitGroup
-		for range 16 {
-			workers.Go(func() {
-				for i := int(next.Add(1)) - 1; i < to; i = int(next.Add(1)) - 1 {
-					dst := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 80)
-					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-					c, err := client.DialTCP(ctx, client4, dst)
-					cancel()
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					t.Cleanup(c.Abort)
-				}
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			client, gw := tunneltest.NewPair(t, tunneltest.Config{
+				Handler: echo,
+				Limits:  tunnel.Limits{MaxFlowsPerSource: 20_000, MaxDialsPerSource: 4096},
 			})
-		}
-		workers.Wait()
+			probe := dial(t, client, f.local, f.probe)
+			openTargets(t, client, f.local, f.target, 0, few)
+			before := medianRTT(t, probe)
+			start := time.Now()
+			openTargets(t, client, f.local, f.target, few, many)
+			opening := time.Since(start)
+			after := medianRTT(t, probe)
+			t.Logf("%d targets opened in %s; median exchange %s before, %s after", many, opening, before, after)
+			if n := gw.Stats().FlowsOpen; n != int64(many+1) {
+				t.Errorf("%d flows open, want %d", n, many+1)
+			}
+			if after > 5*before+time.Millisecond {
+				t.Errorf("exchange takes %s with %d targets, %s with %d", after, many, before, few)
+			}
+			if opening > 10*time.Second {
+				t.Errorf("opening took %s", opening)
+			}
+		})
 	}
-	open(0, few)
-	before := medianRTT(t, probe)
-	start := time.Now()
-	open(few, many)
-	opening := time.Since(start)
-	after := medianRTT(t, probe)
-	t.Logf("%d targets opened in %s; median exchange %s before, %s after", many, opening, before, after)
-	if n := gw.Stats().FlowsOpen; n != int64(many+1) {
-		t.Errorf("%d flows open, want %d", n, many+1)
+}
+
+// openTargets opens a flow to each of the targets, and leaves it open.
+func openTargets(t *testing.T, client *tunnel.Tunnel, local netip.Addr, target func(int) netip.Addr, from, to int) {
+	t.Helper()
+	var next atomic.Int32
+	next.Store(int32(from))
+	var workers sync.WaitGroup
+	for range 16 {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < to; i = int(next.Add(1)) - 1 {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				c, err := client.DialTCP(ctx, local, netip.AddrPortFrom(target(i), 80))
+				cancel()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				t.Cleanup(c.Abort)
+			}
+		})
 	}
-	if after > 5*before+time.Millisecond {
-		t.Errorf("exchange takes %s with %d targets, %s with %d", after, many, before, few)
-	}
-	if opening > 10*time.Second {
-		t.Errorf("opening took %s", opening)
-	}
+	workers.Wait()
 }
 
 // medianRTT is the median time of a one-byte exchange.

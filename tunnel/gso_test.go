@@ -33,7 +33,7 @@ func largePacket(from, to netip.AddrPort, options, payload []byte, flags header.
 		rest = rest[n:]
 	}
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{ReserveHeaderBytes: headers, Payload: data})
-	copy(pkt.TransportHeader().Push(headers-headers+len(segment)), packet[headers-len(segment):headers])
+	copy(pkt.TransportHeader().Push(len(segment)), packet[headers-len(segment):headers])
 	copy(pkt.NetworkHeader().Push(headers-len(segment)), packet[:headers-len(segment)])
 	pkt.GSOOptions = stack.GSO{
 		Type: stack.GSOTCPv4, NeedsCsum: true, MSS: uint16(mss), L3HdrLen: uint16(headers - len(segment)), MaxSize: 32 << 10,

@@ -23,11 +23,11 @@ func TestInbound(t *testing.T) {
 	}{
 		{name: "no line", line: 0, waited: 0, forTime: time.Second},
 		{name: "a busy processor", line: 10, waited: 20 * time.Millisecond, forTime: time.Second},
-		{name: "a fast line", line: 500, waited: 900 * time.Microsecond, forTime: time.Second},
-		{name: "a line that is emptied", line: 500, waited: 5 * time.Millisecond, forTime: time.Second, clear: 40 * time.Millisecond},
-		{name: "a line that stands", line: 500, waited: 5 * time.Millisecond, forTime: 300 * time.Millisecond, min: 5, max: 15},
-		{name: "one that stands longer", line: 500, waited: 5 * time.Millisecond, forTime: time.Second, min: 50, max: 150},
-		{name: "one that never goes", line: 500, waited: 5 * time.Millisecond, forTime: 10 * time.Second, min: 1000, max: 16 * 200},
+		{name: "a fast line", line: 500, waited: 1900 * time.Microsecond, forTime: time.Second},
+		{name: "a line that is emptied", line: 500, waited: 5 * time.Millisecond, forTime: time.Second, clear: 80 * time.Millisecond},
+		{name: "a line that stands", line: 500, waited: 5 * time.Millisecond, forTime: 500 * time.Millisecond, min: 5, max: 15},
+		{name: "one that stands longer", line: 500, waited: 5 * time.Millisecond, forTime: 2 * time.Second, min: 50, max: 150},
+		{name: "one that never goes", line: 500, waited: 5 * time.Millisecond, forTime: 20 * time.Second, min: 1000, max: 16 * 200},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

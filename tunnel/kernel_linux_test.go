@@ -65,6 +65,7 @@ func TestKernel_TCP(t *testing.T) {
 }
 
 func kernelClient(t *testing.T, network *tunneltest.Network, gw *tunnel.Tunnel, endpoint netip.AddrPort, mtu int) {
+	t.Helper()
 	dev, err := tun.CreateTUN("weft0", mtu)
 	if err != nil {
 		t.Skipf("no TUN device: %v", err)
@@ -93,6 +94,7 @@ func kernelClient(t *testing.T, network *tunneltest.Network, gw *tunnel.Tunnel, 
 
 // kernelEcho sends size bytes, and compares what comes back.
 func kernelEcho(t *testing.T, remote netip.AddrPort, size int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", remote.String())
@@ -130,6 +132,7 @@ func kernelEcho(t *testing.T, remote netip.AddrPort, size int) {
 
 // kernelDatagrams exchanges datagrams up to one that needs fragments.
 func kernelDatagrams(t *testing.T, remote netip.AddrPort, mtu int) {
+	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "udp", remote.String())
 	if err != nil {
 		t.Error(err)

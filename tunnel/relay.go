@@ -38,7 +38,7 @@ func (c *TCPConn) WriteTo(w io.Writer) (int64, error) {
 			return terr
 		})
 		if err != nil {
-			if err = c.opError("read", err); err == io.EOF { //nolint:errorlint // opError returns it bare
+			if err = c.opError("read", err); errors.Is(err, io.EOF) {
 				err = nil
 			}
 			return total, err

@@ -3,6 +3,7 @@
 package tunnel
 
 import (
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -24,11 +25,11 @@ func socketSource(sc syscall.Conn) (source, bool) {
 			buf = relayBuffers.Get().(*[relayBytes]byte)
 			for {
 				n, rerr = syscall.Read(int(fd), buf[:])
-				if rerr != syscall.EINTR { //nolint:errorlint // a system call's bare number
+				if !errors.Is(rerr, syscall.EINTR) {
 					break
 				}
 			}
-			if rerr == syscall.EAGAIN { //nolint:errorlint // as above
+			if errors.Is(rerr, syscall.EAGAIN) {
 				relayBuffers.Put(buf)
 				buf = nil
 				return false

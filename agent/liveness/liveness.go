@@ -89,7 +89,7 @@ const (
 	missesUntilDown     = 3
 	retriesUntilFailing = 2  // before the owner is told
 	retriesUntilNext    = 4  // forced handshakes before the next endpoint is tried
-	retriesUntilSlow    = 20 // before a path whose length was known is thought to be another
+	retriesUntilSlow    = 80 // before a path whose length was known is thought to be another
 	fastFor             = 30 * time.Second
 	laterFor            = 2 * time.Minute
 	maxOutstanding      = 64
@@ -382,6 +382,9 @@ func (m *Monitor) answered(seq uint64) {
 	}
 	now := time.Now()
 	rtt := now.Sub(at)
+	if !m.up && at.Before(m.lastRetry) {
+		rtt = now.Sub(m.lastRetry) // it waited for a handshake that came to nothing
+	}
 	clear(m.sent)
 	m.heard.Store(int64(now.Sub(m.epoch)))
 	before := m.lastAnswer

@@ -151,7 +151,7 @@ func (w *world) counts() (handshakes, probes int) {
 }
 
 // bubble runs f beside a monitor of a gateway rtt away.
-func bubble(t *testing.T, rtt time.Duration, up bool, f func(t *testing.T, w *world)) {
+func bubble(t *testing.T, rtt time.Duration, up bool, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{rtt: rtt, up: up, start: time.Now()}
@@ -163,7 +163,7 @@ func bubble(t *testing.T, rtt time.Duration, up bool, f func(t *testing.T, w *wo
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); w.mon.Run(ctx) }()
-		f(t, w)
+		f(w)
 		cancel()
 		<-done
 	})
@@ -178,7 +178,7 @@ func pass(d time.Duration) {
 func TestMonitor_Connects(t *testing.T) {
 	for _, rtt := range []time.Duration{time.Millisecond, 40 * time.Millisecond, 300 * time.Millisecond, 700 * time.Millisecond} {
 		t.Run(rtt.String(), func(t *testing.T) {
-			bubble(t, rtt, true, func(t *testing.T, w *world) {
+			bubble(t, rtt, true, func(w *world) {
 				pass(6 * time.Second)
 				if e := w.lastEvent(); e != "up after starting" {
 					t.Errorf("last event %q; all: %v", e, w.events)
@@ -192,7 +192,7 @@ func TestMonitor_Connects(t *testing.T) {
 }
 
 func TestMonitor_IdleIsQuiet(t *testing.T) {
-	bubble(t, 20*time.Millisecond, true, func(t *testing.T, w *world) {
+	bubble(t, 20*time.Millisecond, true, func(w *world) {
 		pass(time.Second)
 		h0, p0 := w.counts()
 		pass(10 * time.Minute)
@@ -207,7 +207,7 @@ func TestMonitor_IdleIsQuiet(t *testing.T) {
 }
 
 func TestMonitor_AnsweredTrafficIsNoDoubt(t *testing.T) {
-	bubble(t, 20*time.Millisecond, true, func(t *testing.T, w *world) {
+	bubble(t, 20*time.Millisecond, true, func(w *world) {
 		pass(time.Second)
 		_, p0 := w.counts()
 		for range 600 {
@@ -227,7 +227,7 @@ func TestMonitor_AnsweredTrafficIsNoDoubt(t *testing.T) {
 func TestMonitor_SilentRestart(t *testing.T) {
 	for _, away := range []time.Duration{0, time.Second, 10 * time.Second, 60 * time.Second, 10 * time.Minute} {
 		t.Run("away "+away.String(), func(t *testing.T) {
-			bubble(t, 20*time.Millisecond, true, func(t *testing.T, w *world) {
+			bubble(t, 20*time.Millisecond, true, func(w *world) {
 				pass(30 * time.Second)
 				w.set(false)
 				lost := time.Now()
@@ -267,7 +267,7 @@ func TestMonitor_SilentRestart(t *testing.T) {
 }
 
 func TestMonitor_RetriesBackOff(t *testing.T) {
-	bubble(t, 20*time.Millisecond, true, func(t *testing.T, w *world) {
+	bubble(t, 20*time.Millisecond, true, func(w *world) {
 		pass(5 * time.Second)
 		w.set(false)
 		w.mon.Check()
@@ -298,7 +298,7 @@ func TestMonitor_RetriesBackOff(t *testing.T) {
 }
 
 func TestMonitor_GatewayRestarted(t *testing.T) {
-	bubble(t, 20*time.Millisecond, true, func(t *testing.T, w *world) {
+	bubble(t, 20*time.Millisecond, true, func(w *world) {
 		pass(5 * time.Second)
 		w.set(true) // a new life without sessions
 		back := time.Now()
@@ -314,7 +314,7 @@ func TestMonitor_GatewayRestarted(t *testing.T) {
 }
 
 func TestMonitor_Sleep(t *testing.T) {
-	bubble(t, 20*time.Millisecond, true, func(t *testing.T, w *world) {
+	bubble(t, 20*time.Millisecond, true, func(w *world) {
 		pass(5 * time.Second)
 		w.mu.Lock()
 		w.wallOffset = 4 * time.Second // a clock that was set is no sleep
@@ -335,7 +335,7 @@ func TestMonitor_Sleep(t *testing.T) {
 }
 
 func TestMonitor_NetworkChanged(t *testing.T) {
-	bubble(t, 20*time.Millisecond, true, func(t *testing.T, w *world) {
+	bubble(t, 20*time.Millisecond, true, func(w *world) {
 		pass(5 * time.Second)
 		w.mon.NetworkChanged()
 		pass(time.Second)
@@ -347,7 +347,7 @@ func TestMonitor_NetworkChanged(t *testing.T) {
 
 // TestMonitor_SlowPathAfterFastOne: the known round trip is no longer true.
 func TestMonitor_SlowPathAfterFastOne(t *testing.T) {
-	bubble(t, 2*time.Millisecond, true, func(t *testing.T, w *world) {
+	bubble(t, 2*time.Millisecond, true, func(w *world) {
 		pass(5 * time.Second)
 		w.mu.Lock()
 		w.rtt = 600 * time.Millisecond
@@ -361,8 +361,10 @@ func TestMonitor_SlowPathAfterFastOne(t *testing.T) {
 }
 
 func TestMonitor_TriesOthers(t *testing.T) {
-	bubble(t, 20*time.Millisecond, false, func(t *testing.T, w *world) {
+	bubble(t, 20*time.Millisecond, false, func(w *world) {
+		w.mu.Lock()
 		w.others = true
+		w.mu.Unlock()
 		pass(10 * time.Second)
 		if w.nexts < 2 || w.nexts > 5 {
 			t.Errorf("moved on %d times in 10 s", w.nexts)
@@ -372,7 +374,7 @@ func TestMonitor_TriesOthers(t *testing.T) {
 
 // TestMonitor_NudgeStorm: however many flows are opened, the looks go on.
 func TestMonitor_NudgeStorm(t *testing.T) {
-	bubble(t, 20*time.Millisecond, true, func(t *testing.T, w *world) {
+	bubble(t, 20*time.Millisecond, true, func(w *world) {
 		pass(30 * time.Second)
 		_, p0 := w.counts()
 		w.mon.Nudge() // after silence: a probe at once
@@ -392,7 +394,7 @@ func TestMonitor_NudgeStorm(t *testing.T) {
 }
 
 func TestMonitor_StrayAnswers(t *testing.T) {
-	bubble(t, 20*time.Millisecond, false, func(t *testing.T, w *world) {
+	bubble(t, 20*time.Millisecond, false, func(w *world) {
 		for i := range uint64(500) {
 			w.mon.Answer(i + 1000)
 		}

@@ -2,6 +2,7 @@ package netwatch_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,11 @@ func TestCoalesce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		events := make(chan struct{}, 1)
-		calls := 0
+		var calls atomic.Int32
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			netwatch.CoalesceForTest(ctx, 300*time.Millisecond, events, func() { calls++ })
+			netwatch.CoalesceForTest(ctx, 300*time.Millisecond, events, func() { calls.Add(1) })
 		}()
 		for range 12 { // one roaming
 			select {
@@ -32,14 +33,14 @@ func TestCoalesce(t *testing.T) {
 		}
 		<-time.After(time.Second)
 		synctest.Wait()
-		if calls != 1 {
-			t.Errorf("%d calls for one change", calls)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("%d calls for one change", n)
 		}
 		events <- struct{}{}
 		<-time.After(time.Second)
 		synctest.Wait()
-		if calls != 2 {
-			t.Errorf("%d calls for two changes", calls)
+		if n := calls.Load(); n != 2 {
+			t.Errorf("%d calls for two changes", n)
 		}
 		cancel()
 		<-done
@@ -49,22 +50,24 @@ func TestCoalesce(t *testing.T) {
 func TestPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		now, calls := "a", 0
+		var now atomic.Value
+		now.Store("a")
+		var calls atomic.Int32
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			netwatch.PollForTest(ctx, 5*time.Second, func() string { return now }, func() { calls++ })
+			netwatch.PollForTest(ctx, 5*time.Second, func() string { return now.Load().(string) }, func() { calls.Add(1) })
 		}()
 		<-time.After(21 * time.Second)
 		synctest.Wait()
-		if calls != 0 {
-			t.Errorf("%d calls for no change", calls)
+		if n := calls.Load(); n != 0 {
+			t.Errorf("%d calls for no change", n)
 		}
-		now = "b"
+		now.Store("b")
 		<-time.After(21 * time.Second)
 		synctest.Wait()
-		if calls != 1 {
-			t.Errorf("%d calls for one change", calls)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("%d calls for one change", n)
 		}
 		cancel()
 		<-done

@@ -22,8 +22,10 @@ type PacketDialer interface {
 }
 
 const (
-	maxDatagramBytes   = 64 << 10
-	maxAssociatedFlows = 64 // per association
+	maxDatagramBytes   = 16 << 10
+	maxAssociations    = 128  // of all clients
+	maxAssociatedFlows = 64   // per association
+	maxPacketFlows     = 1024 // of all associations: each holds a buffer
 )
 
 // association is one UDP ASSOCIATE (RFC 1928 sections 4 and 7): a socket on loopback
@@ -54,6 +56,11 @@ type packetFlow struct {
 
 // associate serves the association until its TCP connection ends.
 func (s *Server) associate(ctx context.Context, c *conn, user string, req request) error {
+	defer s.associations.Add(-1)
+	if s.associations.Add(1) > maxAssociations {
+		s.refused.Add(1)
+		return errors.Join(errors.New("too many UDP associations"), writeReply(c, replyGeneralFailure, netip.AddrPort{}))
+	}
 	local, ok := c.LocalAddr().(*net.TCPAddr)
 	remote, ok2 := c.RemoteAddr().(*net.TCPAddr)
 	if !ok || !ok2 {
@@ -150,24 +157,40 @@ func (a *association) flow(ctx context.Context, to datagramTarget) (*packetFlow,
 	if ok || full {
 		return f, ok
 	}
+	if a.s.packetFlows.Add(1) > maxPacketFlows {
+		a.s.packetFlows.Add(-1)
+		return nil, false
+	}
+	f, err := a.open(ctx, to)
+	if err != nil {
+		a.s.packetFlows.Add(-1)
+		a.s.log.DebugContext(ctx, "UDP flow", "dst", to.name, "error", err)
+		return nil, false
+	}
+	return f, true
+}
+
+// open makes a flow and starts to pass its answers back.
+func (a *association) open(ctx context.Context, to datagramTarget) (*packetFlow, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.s.cfg.DialTimeout)
 	defer cancel()
 	c, err := a.s.cfg.PacketDialer.DialPacket(ctx, localapi.Dial{Name: to.name, Port: to.port, VNET: a.user})
 	if err != nil {
-		a.s.log.DebugContext(ctx, "UDP flow", "dst", to.name, "error", err)
-		return nil, false
+		return nil, err
 	}
-	f = &packetFlow{Conn: c}
+	f := &packetFlow{Conn: c}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
-		_ = c.Close()
-		return nil, false
+		return nil, errors.Join(net.ErrClosed, c.Close())
 	}
 	a.flows[to] = f
 	client := a.client
-	a.wg.Go(func() { a.answer(to, f, client) })
-	return f, true
+	a.wg.Go(func() {
+		defer a.s.packetFlows.Add(-1)
+		a.answer(to, f, client)
+	})
+	return f, nil
 }
 
 // answer passes the datagrams of a flow back until it is idle or closed.

@@ -361,9 +361,13 @@ func TestServer_ConnectionLimit(t *testing.T) {
 		expect(t, c, 5, 0)
 		expect(t, c, succeeded...)
 	}
-	c := dial(t, addr)
-	if n, err := c.Read(make([]byte, 1)); err == nil {
-		t.Errorf("the third connection reads %d bytes", n)
+	// The reset may come before the client's connect has returned.
+	if c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr); err == nil {
+		must(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+		if n, err := c.Read(make([]byte, 1)); err == nil {
+			t.Errorf("the third connection reads %d bytes", n)
+		}
+		_ = c.Close()
 	}
 	if st := s.Stats(); st.OverLimit != 1 || st.Open != 2 {
 		t.Errorf("stats %+v", st)
@@ -401,7 +405,7 @@ func TestSOCKS_UDPAssociate(t *testing.T) {
 	var port [2]byte
 	_, err := io.ReadFull(c, port[:])
 	must(t, err)
-	u, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(binary.BigEndian.Uint16(port[:]))}) //nolint:noctx // loopback
+	u, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(binary.BigEndian.Uint16(port[:]))})
 	must(t, err)
 	t.Cleanup(func() { _ = u.Close() })
 	must(t, u.SetDeadline(time.Now().Add(10*time.Second)))
@@ -422,7 +426,7 @@ func TestSOCKS_UDPAssociate(t *testing.T) {
 	// A fragment, another sender and garbage are dropped and counted.
 	send(t, u, 0, 0, 1, 1, 10, 1, 2, 3, 0, 53, 'x')
 	send(t, u, 1)
-	other, err := net.DialUDP("udp", nil, u.RemoteAddr().(*net.UDPAddr)) //nolint:noctx // loopback
+	other, err := net.DialUDP("udp", nil, u.RemoteAddr().(*net.UDPAddr))
 	must(t, err)
 	t.Cleanup(func() { _ = other.Close() })
 	send(t, other, 0, 0, 0, 1, 10, 1, 2, 3, 0, 53, 'x')
@@ -438,6 +442,39 @@ func TestSOCKS_UDPAssociate(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("the association outlives its connection")
 		}
+	}
+}
+
+// TestSOCKS_UDPFlowLimit: one association cannot open flows without end.
+func TestSOCKS_UDPFlowLimit(t *testing.T) {
+	d, s, addr := startEcho(t)
+	c := dial(t, addr)
+	send(t, c, 5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0)
+	expect(t, c, 5, 0, 5, 0, 0, 1, 127, 0, 0, 1)
+	var port [2]byte
+	_, err := io.ReadFull(c, port[:])
+	must(t, err)
+	u, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(binary.BigEndian.Uint16(port[:]))})
+	must(t, err)
+	t.Cleanup(func() { _ = u.Close() })
+	must(t, u.SetDeadline(time.Now().Add(10*time.Second)))
+	for i := range byte(64) {
+		msg := []byte{0, 0, 0, 1, 10, 1, 2, i, 0, 53, 'x'}
+		send(t, u, msg...)
+		expect(t, u, msg...)
+	}
+	send(t, u, 0, 0, 0, 1, 10, 1, 2, 200, 0, 53, 'x')
+	wait := time.NewTicker(time.Millisecond)
+	defer wait.Stop()
+	for end := time.Now().Add(5 * time.Second); s.Stats().UDPDrops != 1; <-wait.C {
+		if time.Now().After(end) {
+			t.Fatalf("stats %+v; want one drop", s.Stats())
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.asked) != 64 {
+		t.Errorf("%d flows were dialled", len(d.asked))
 	}
 }
 

@@ -18,14 +18,6 @@ import (
 	"weft/internal/localsock"
 )
 
-// Exit codes.
-const (
-	exitFailure = 1 // a fault of ours, or of the system
-	exitUsage   = 2 // a wrong flag or setting
-	exitInUse   = 3 // socket, port or state directory is in use
-	exitDenied  = 4 // socket or state directory cannot be written
-)
-
 func main() { os.Exit(run()) }
 
 func run() int {
@@ -39,28 +31,21 @@ func run() int {
 	if e, ok := errors.AsType[*kind.Error](err); ok && e.Hint != "" {
 		fmt.Fprintln(os.Stderr, e.Hint)
 	}
-	switch kind.Of(err) {
-	case kind.Invalid:
-		return exitUsage
-	case kind.Conflict:
-		return exitInUse
-	case kind.Denied:
-		return exitDenied
-	default:
-		return exitFailure
-	}
+	return exitCode(err)
 }
 
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use: "warp-svc", Short: "The agent: keeps this device's tunnel and serves warp-cli and proxies",
-		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		SilenceErrors: true, SilenceUsage: true, Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	c.CompletionOptions.DisableDefaultCmd = true
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return kind.New(kind.Invalid, "%s", err).WithHint("see warp-svc run --help")
 	})
 	c.AddCommand(runCommand(), &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(c.OutOrStdout(), "warp-svc", programVersion())
 			return err
@@ -69,11 +54,18 @@ func root() *cobra.Command {
 	return c
 }
 
+func noArgs(c *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(c, args); err != nil {
+		return kind.New(kind.Invalid, "%s", err).WithHint("see %s --help", c.CommandPath())
+	}
+	return nil
+}
+
 func runCommand() *cobra.Command {
 	var cfg agent.Config
 	var verbose bool
 	c := &cobra.Command{
-		Use: "run", Short: "Run the agent until SIGTERM or SIGINT", Args: cobra.NoArgs,
+		Use: "run", Short: "Run the agent until SIGTERM or SIGINT", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			level := slog.LevelInfo
 			if verbose {

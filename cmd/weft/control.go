@@ -44,7 +44,7 @@ The first API token comes from "weft control token create --name N".`,
 		},
 	}
 	o.addState(cmd)
-	o.serveFlags.add(cmd)
+	o.add(cmd)
 	cmd.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8443", "address of the HTTPS server")
 	cmd.Flags().StringVar(&o.PublicURL, "public-url", "", "URL by which others reach it; default: https:// and the listen address")
 	cmd.Flags().StringVar(&o.TLSCertFile, "tls-cert", "", "PEM certificate chain; default: the built-in authority issues one")

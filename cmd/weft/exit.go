@@ -69,6 +69,7 @@ func exitCode(err error) int {
 		return exitUnavailable
 	case kind.Timeout:
 		return exitTimeout
+	case kind.Internal:
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return exitNotFound

@@ -1,10 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
-
-	"fmt"
 
 	"github.com/spf13/cobra"
 

@@ -26,7 +26,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // control.New opens its store whole, without a context
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -79,7 +79,7 @@ const tokenPrefix = "weft_api_"
 
 // CreateToken makes an API token; the secret is returned only here.
 func (tx *Tx) CreateToken(ctx context.Context, name string) (Token, string, error) {
-	if err := checkName("/name", name); err != nil {
+	if err := checkName(name); err != nil {
 		return Token{}, "", err
 	}
 	secret := NewToken(tokenPrefix)

@@ -56,7 +56,7 @@ func checkNewKey(in api.NewEnrolmentKey, ttl time.Duration) error {
 		return err
 	}
 	if in.Name != "" {
-		if err := checkName("/name", in.Name); err != nil {
+		if err := checkName(in.Name); err != nil {
 			return err
 		}
 	}

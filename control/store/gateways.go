@@ -53,7 +53,7 @@ func (r *Reader) GatewayByToken(ctx context.Context, token string) (Gateway, err
 // CreateGateway adds a gateway; its token is returned only here.
 func (tx *Tx) CreateGateway(ctx context.Context, name string) (Gateway, string, error) {
 	g := Gateway{ID: newID(), Name: name, CreatedAt: tx.at, UpdatedAt: tx.at}
-	if err := checkName("/name", name); err != nil {
+	if err := checkName(name); err != nil {
 		return g, "", err
 	}
 	all, err := tx.Gateways(ctx)

@@ -15,7 +15,8 @@ const maxNameBytes = 350
 const maxCommentBytes = 1000
 
 // checkName accepts what can be shown on one line.
-func checkName(pointer, s string) error {
+func checkName(s string) error {
+	const pointer = "/name"
 	switch {
 	case s == "":
 		return kind.Field(pointer, "a name is required")

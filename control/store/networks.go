@@ -176,7 +176,7 @@ func (tx *Tx) clearDefaultNetwork(ctx context.Context) error {
 }
 
 func (tx *Tx) checkNetwork(ctx context.Context, n api.VirtualNetwork) error {
-	if err := checkName("/name", n.Name); err != nil {
+	if err := checkName(n.Name); err != nil {
 		return err
 	}
 	if err := checkComment("/comment", n.Comment); err != nil {

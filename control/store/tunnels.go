@@ -97,7 +97,7 @@ func (tx *Tx) CreateTunnel(ctx context.Context, name, configSource string, secre
 		ID: newID(), AccountTag: tx.store.account.ID, Name: name, CreatedAt: tx.at, TunnelType: TunnelType, Status: "inactive",
 		Connections: []any{}, Metadata: map[string]any{}, ConfigSource: configSource, RemoteConfig: configSource == "cloudflare",
 	}
-	if err := checkName("/name", name); err != nil {
+	if err := checkName(name); err != nil {
 		return t, err
 	}
 	if _, err := uuid.Parse(name); err == nil {
@@ -171,7 +171,7 @@ func (tx *Tx) RenameTunnel(ctx context.Context, id, name string) (api.Tunnel, er
 	if err != nil {
 		return t, err
 	}
-	if err := checkName("/name", name); err != nil {
+	if err := checkName(name); err != nil {
 		return t, err
 	}
 	other, ok, err := one(ctx, tx.q, tx.scanTunnel, `SELECT `+tunnelColumns+` FROM tunnels

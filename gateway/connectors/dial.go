@@ -29,6 +29,9 @@ type session struct {
 	key      []byte
 	mux      *connwire.Mux
 	flows    atomic.Int64
+	// silentAt is how many packets had come when a request was not even acknowledged; 0: that has not happened. The session
+	// counts as silent until another one comes.
+	silentAt atomic.Uint64
 }
 
 func (s *session) close(code quic.ApplicationErrorCode, why string) {
@@ -36,6 +39,34 @@ func (s *session) close(code quic.ApplicationErrorCode, why string) {
 }
 
 func (s *session) alive() bool { return s.conn.Context().Err() == nil }
+
+// silentAfter is how long a replica may take to acknowledge a request before another one is asked. An acknowledgement is
+// the business of its QUIC stack alone (RFC 9000 section 13.2.1: within 25 ms), however slow the target is.
+const silentAfter = time.Second
+
+func (s *session) received() uint64 { return s.conn.ConnectionStats().PacketsReceived }
+
+func (s *session) silent() bool {
+	at := s.silentAt.Load()
+	return at != 0 && at == s.received()
+}
+
+// whileHeard returns a context that also ends when no packet at all comes from the replica within silentAfter: it was killed
+// or cut off, which QUIC itself notices only after connwire.MaxIdle.
+func (s *session) whileHeard(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	before := s.received()
+	timer := time.AfterFunc(silentAfter, func() {
+		if s.received() == before {
+			s.silentAt.Store(before)
+			cancel()
+		}
+	})
+	return ctx, func() {
+		timer.Stop()
+		cancel()
+	}
+}
 
 // Destination is where a flow goes.
 type Destination struct {
@@ -121,7 +152,8 @@ func (f *UDPFlow) Abort() {
 	f.UDPFlow.Abort()
 }
 
-// candidates are the live sessions of a tunnel, those with the fewest flows first; equals take turns.
+// candidates are the live sessions of a tunnel, those with the fewest flows first; equals take turns, and silent ones are
+// the last resort.
 func (l *Listener) candidates(t vnet.TunnelID) []*session {
 	l.mu.Lock()
 	list := l.sessions[t]
@@ -135,17 +167,25 @@ func (l *Listener) candidates(t vnet.TunnelID) []*session {
 		return nil
 	}
 	type entry struct {
-		s     *session
-		flows int64
+		s      *session
+		silent int
+		flows  int64
 	}
 	entries := make([]entry, 0, len(list))
 	for i := range list {
 		s := list[(i+int(turn%uint(len(list))))%len(list)]
-		if s.alive() {
-			entries = append(entries, entry{s, s.flows.Load()})
+		if !s.alive() {
+			continue
 		}
+		e := entry{s: s, flows: s.flows.Load()}
+		if s.silent() {
+			e.silent = 1
+		}
+		entries = append(entries, e)
 	}
-	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.flows, b.flows) })
+	slices.SortStableFunc(entries, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.silent, b.silent), cmp.Compare(a.flows, b.flows))
+	})
 	out := make([]*session, len(entries))
 	for i, e := range entries {
 		out[i] = e.s
@@ -169,11 +209,17 @@ func (l *Listener) dial(
 	}
 	l.counters.dials.Add(1)
 	last := ErrNoConnector
-	for i, s := range l.candidates(d.Tunnel) {
+	candidates := l.candidates(d.Tunnel)
+	for i, s := range candidates {
 		if i > 0 {
 			l.counters.retries.Add(1)
 		}
-		err := s.open(ctx, req, d.Addr, tr, prepare)
+		sctx, cancel := ctx, context.CancelFunc(func() {})
+		if i+1 < len(candidates) {
+			sctx, cancel = s.whileHeard(ctx)
+		}
+		err := s.open(sctx, req, d.Addr, tr, prepare)
+		cancel()
 		if err == nil || final(err) || ctx.Err() != nil {
 			return dialErr(ctx, err)
 		}

@@ -16,15 +16,12 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
-	"go.uber.org/goleak"
 
 	"weft/api"
 	"weft/gateway/connectors"
 	"weft/internal/connwire"
 	"weft/vnet"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func certificate(t *testing.T) tls.Certificate {
 	t.Helper()

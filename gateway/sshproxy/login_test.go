@@ -84,7 +84,7 @@ func TestLogin_EveryMethodLeadsIn(t *testing.T) {
 
 func TestLogin_Refused(t *testing.T) {
 	w := hostWorld(t)
-	r := w.wantFailure(t, "mallory", `weft: login to host-a (10.0.0.1, prod) as "mallory" refused: `, "not as this UNIX user")
+	r := w.wantFailure(t, "mallory", `weft: login to host-a (10.0.0.1, prod) as "mallory" refused: `, "as this UNIX user")
 	w.wantUntouched(t)
 	if r.Refused == nil || r.Refused.Reason != access.LoginNotPermitted || r.Login != "mallory" {
 		t.Errorf("result %+v", r)

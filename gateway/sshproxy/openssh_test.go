@@ -357,7 +357,7 @@ func TestOpenSSH_LoginRefused(t *testing.T) {
 	o := newOpenSSH(t)
 	r := o.ssh("", "-l", "mallory", "weft", "true")
 	r.want(t, "refused login", 255, "")
-	r.wantStderr(t, "refused login", `weft: login to host-a (10.0.0.1, prod) as "mallory" refused: `, "not as this UNIX user")
+	r.wantStderr(t, "refused login", `weft: login to host-a (10.0.0.1, prod) as "mallory" refused: `, "as this UNIX user")
 	if n := o.upstreamIn.Load(); n != 0 {
 		t.Errorf("%d bytes reached the target", n)
 	}

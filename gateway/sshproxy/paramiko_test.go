@@ -54,7 +54,8 @@ func TestParamiko(t *testing.T) {
 		{
 			"refused", "password", "mallory",
 			`refused AuthenticationException weft: login to host-a (10.0.0.1, prod) as "mallory" refused: ` +
-				"You may reach the target, but not as this UNIX user. Your target list shows which ones you may use.\n",
+				"A policy includes you, but you may not log in to the target as this UNIX user. " +
+				"Your target list shows the UNIX users that you may use, if any.\n",
 		},
 	}
 	for _, tt := range tests {

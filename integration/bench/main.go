@@ -22,7 +22,8 @@ import (
 func main() {
 	// The relay runs as a process of its own, as the agent does.
 	if os.Getenv(relayEnv) != "" {
-		os.Exit(relayMain())
+		_, _ = fmt.Fprintln(os.Stderr, relayMain())
+		os.Exit(1)
 	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }

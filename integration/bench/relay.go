@@ -13,19 +13,19 @@ const relayEnv = "WEFT_BENCH_RELAY"
 
 // relayMain is the bare SOCKS5 relay (RFC 1928, CONNECT to an IPv4 address, no authentication): it prints its address
 // and serves until it is killed.
-func relayMain() int {
+func relayMain() error {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
-		return 1
+		return err
 	}
 	if _, err := fmt.Println(l.Addr()); err != nil {
-		return 1
+		return err
 	}
 	to := os.Getenv(relayEnv)
 	for {
 		c, err := l.Accept()
 		if err != nil {
-			return 1
+			return err
 		}
 		go relay(c.(*net.TCPConn), to)
 	}

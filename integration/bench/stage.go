@@ -83,12 +83,12 @@ func (s *stage) build(ctx context.Context) error {
 	return err
 }
 
-func (s *stage) startRelay(context.Context) error {
+func (s *stage) startRelay(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	s.relay = lab.Command{Args: []string{self}, Env: []string{relayEnv + "=" + s.target.l.Addr().String()}}.Exec(context.Background())
+	s.relay = lab.Command{Args: []string{self}, Env: []string{relayEnv + "=" + s.target.l.Addr().String()}}.Exec(context.WithoutCancel(ctx))
 	out, err := s.relay.StdoutPipe()
 	if err != nil {
 		return err
@@ -102,8 +102,8 @@ func (s *stage) startRelay(context.Context) error {
 	return err
 }
 
-func (s *stage) start(name string, args ...string) (*lab.Process, error) {
-	p, err := lab.Start(lab.Command{Name: name, LogDir: s.dir, Args: args})
+func (s *stage) start(ctx context.Context, name string, args ...string) (*lab.Process, error) {
+	p, err := lab.Start(ctx, lab.Command{Name: name, LogDir: s.dir, Args: args})
 	if err == nil {
 		s.processes = append(s.processes, p)
 	}
@@ -113,7 +113,7 @@ func (s *stage) start(name string, args ...string) (*lab.Process, error) {
 // startServers starts weft dev, which also runs the connector, and creates what leads to the target.
 func (s *stage) startServers(ctx context.Context) error {
 	devDir, ready := filepath.Join(s.dir, "dev"), filepath.Join(s.dir, "ready")
-	p, err := s.start("weft-dev", s.bin.Weft, "dev", "--dir", devDir, "--ready-file", ready,
+	p, err := s.start(ctx, "weft-dev", s.bin.Weft, "dev", "--dir", devDir, "--ready-file", ready,
 		"--connector", "bench,"+targetAddr+"="+s.target.l.Addr().String())
 	if err != nil {
 		return err
@@ -124,7 +124,12 @@ func (s *stage) startServers(ctx context.Context) error {
 	if s.env, err = lab.DevEnv(ctx, s.bin, devDir, email, ""); err != nil {
 		return err
 	}
-	api, err := s.env.API()
+	return createObjects(ctx, s.env)
+}
+
+// createObjects makes the network, route, target and application that lead to the target; the tunnel is there.
+func createObjects(ctx context.Context, env lab.Env) error {
+	api, err := env.API()
 	if err != nil {
 		return err
 	}
@@ -158,7 +163,7 @@ func (s *stage) startAgent(ctx context.Context) error {
 		return err
 	}
 	socket := filepath.Join(s.dir, "sock")
-	p, err := s.start("warp-svc", s.bin.Svc, "run", "--state-dir", filepath.Join(s.dir, "agent"), "--socket", socket, "--proxy-listen", s.agentAddr)
+	p, err := s.start(ctx, "warp-svc", s.bin.Svc, "run", "--state-dir", filepath.Join(s.dir, "agent"), "--socket", socket, "--proxy-listen", s.agentAddr)
 	if err != nil {
 		return err
 	}

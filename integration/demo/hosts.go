@@ -37,7 +37,7 @@ func (d *demo) startHosts(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the SSH authority's key: %w", err)
 	}
-	hostCtx, cancel := context.WithCancel(context.Background())
+	hostCtx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // they outlive the step
 	d.stopHosts = cancel
 	for _, name := range []string{"host-a", "host-b"} {
 		if err := d.startHost(hostCtx, name, ca); err != nil {
@@ -102,7 +102,7 @@ func (d *demo) startSSHD(ctx context.Context) (reason string, err error) {
 	if out, err := exec.CommandContext(ctx, path, "-t", "-f", config).CombinedOutput(); err != nil {
 		return "it cannot run here: " + strings.TrimSpace(string(out)), nil
 	}
-	p, err := d.start("sshd", path, "-D", "-e", "-f", config)
+	p, err := d.start(ctx, "sshd", path, "-D", "-e", "-f", config)
 	if err != nil {
 		return "", err
 	}

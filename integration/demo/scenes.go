@@ -83,7 +83,7 @@ func (d *demo) logInToSSHD(ctx context.Context) (string, error) {
 
 func (d *demo) startStream(ctx context.Context) (string, error) {
 	var err error
-	if d.stream, err = d.openStream("host-a"); err != nil {
+	if d.stream, err = d.openStream(ctx, "host-a"); err != nil {
 		return "", err
 	}
 	n, err := d.stream.await(ctx, 3)

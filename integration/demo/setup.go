@@ -26,7 +26,7 @@ func (d *demo) build(ctx context.Context) (string, error) {
 
 func (d *demo) startDev(ctx context.Context) (string, error) {
 	ready := filepath.Join(d.dir, "ready")
-	p, err := d.start("weft-dev", d.bin.Weft, "dev", "--dir", d.devDir(), "--ready-file", ready)
+	p, err := d.start(ctx, "weft-dev", d.bin.Weft, "dev", "--dir", d.devDir(), "--ready-file", ready)
 	if err != nil {
 		return "", err
 	}
@@ -108,7 +108,7 @@ func (d *demo) startConnectors(ctx context.Context) (string, error) {
 		for _, m := range pairs {
 			args = append(args, "--map", m)
 		}
-		p, err := d.start("connector-"+name, args...)
+		p, err := d.start(ctx, "connector-"+name, args...)
 		if err != nil {
 			return "", err
 		}
@@ -122,7 +122,7 @@ func (d *demo) startAgent(ctx context.Context) (string, error) {
 	if d.proxy, err = freeTCP(); err != nil {
 		return "", err
 	}
-	p, err := d.start("warp-svc", d.bin.Svc, "run", "--state-dir", filepath.Join(d.dir, "agent"), "--socket", d.socket, "--proxy-listen", d.proxy)
+	p, err := d.start(ctx, "warp-svc", d.bin.Svc, "run", "--state-dir", filepath.Join(d.dir, "agent"), "--socket", d.socket, "--proxy-listen", d.proxy)
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -44,7 +45,7 @@ func (d *demo) ssh(ctx context.Context, user, where, command string) (string, er
 
 // sshByGo is for systems without ssh: Go's client over the agent's dial, that is over warp-cli nc.
 func (d *demo) sshByGo(ctx context.Context, user, where, command string) (string, error) {
-	c, err := d.goClient(ctx, user, where)
+	c, err := d.goClient(ctx, ctx, user, where)
 	if err != nil {
 		return "", err
 	}
@@ -61,18 +62,20 @@ func (d *demo) sshByGo(ctx context.Context, user, where, command string) (string
 	return out.String(), nil
 }
 
-func (d *demo) goClient(ctx context.Context, user, where string) (*ssh.Client, error) {
-	conn, err := d.dial(ctx, where)
+// goClient logs in; ctx bounds that, and life ends the connection.
+func (d *demo) goClient(ctx, life context.Context, user, where string) (*ssh.Client, error) {
+	conn, err := d.dial(life, where)
 	if err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // the handshake then fails
+	defer stop()
 	var banner strings.Builder
 	cc, chans, reqs, err := ssh.NewClientConn(conn, where, &ssh.ClientConfig{
 		User: user,
 		// The gateway presents its key to a demo that has never seen it: this is the first contact.
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 		BannerCallback:  func(s string) error { banner.WriteString(s); return nil },
-		Timeout:         10 * time.Second,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("log in to %s as %s: %w\n%s", where, user, err, banner.String()), conn.Close())
@@ -80,9 +83,9 @@ func (d *demo) goClient(ctx context.Context, user, where string) (*ssh.Client, e
 	return ssh.NewClient(cc, chans, reqs), nil
 }
 
-// dial opens a connection to port 22 of a target through warp-cli nc.
+// dial opens a connection to port 22 of a target through warp-cli nc; it ends with ctx.
 func (d *demo) dial(ctx context.Context, where string) (net.Conn, error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancel(ctx)
 	cmd := lab.Command{Args: []string{d.bin.CLI, "--socket", d.socket, "nc", where, "22"}}.Exec(ctx)
 	stdin, errIn := cmd.StdinPipe()
 	stdout, errOut := cmd.StdoutPipe()
@@ -90,22 +93,22 @@ func (d *demo) dial(ctx context.Context, where string) (net.Conn, error) {
 		cancel()
 		return nil, fmt.Errorf("start warp-cli nc: %w", err)
 	}
-	return &pipeConn{Reader: stdout, WriteCloser: stdin, end: func() { cancel(); _ = cmd.Wait() }}, nil
+	return &pipeConn{Reader: stdout, Writer: stdin, end: sync.OnceValue(func() error {
+		cancel()
+		_ = cmd.Wait() // it was killed: that is how it ends
+		return nil
+	})}, nil
 }
 
 // pipeConn is a program's standard streams as a connection without deadlines.
 type pipeConn struct {
 	io.Reader
-	io.WriteCloser
-	end func()
+	io.Writer
+	end func() error
 }
 
-// Close ends the program.
-func (c *pipeConn) Close() error {
-	err := c.WriteCloser.Close()
-	c.end()
-	return err
-}
+// Close ends the program; the SSH client calls it more than once.
+func (c *pipeConn) Close() error { return c.end() }
 
 func (*pipeConn) LocalAddr() net.Addr              { return pipeAddr{} }
 func (*pipeConn) RemoteAddr() net.Addr             { return pipeAddr{} }

@@ -26,11 +26,11 @@ type stream struct {
 	closed bool
 }
 
-func (d *demo) openStream(host string) (*stream, error) {
+func (d *demo) openStream(ctx context.Context, host string) (*stream, error) {
 	if d.goSSH {
-		return d.openGoStream(host)
+		return d.openGoStream(ctx, host)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the step
 	cmd := d.sshCommand(ctx, login, host, "ticks")
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -47,8 +47,8 @@ func (d *demo) openStream(host string) (*stream, error) {
 	}), nil
 }
 
-func (d *demo) openGoStream(host string) (*stream, error) {
-	c, err := d.goClient(context.Background(), login, host)
+func (d *demo) openGoStream(ctx context.Context, host string) (*stream, error) {
+	c, err := d.goClient(ctx, context.WithoutCancel(ctx), login, host)
 	if err != nil {
 		return nil, err
 	}

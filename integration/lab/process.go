@@ -53,15 +53,15 @@ type Process struct {
 	err     error // valid once done is closed
 }
 
-// Start runs c in the background until it ends, Stop or Kill.
-func Start(c Command) (*Process, error) {
+// Start runs c in the background until it ends, Stop or Kill. The end of ctx does not end it: a test's context is over
+// before its clean-up runs.
+func Start(ctx context.Context, c Command) (*Process, error) {
 	p := &Process{Name: c.Name, LogPath: filepath.Join(c.LogDir, c.Name+".log"), done: make(chan struct{})}
 	var err error
 	if p.log, err = os.OpenFile(p.LogPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return nil, fmt.Errorf("open the log of %s: %w", c.Name, err)
 	}
-	// It ends by Stop or Kill, not by a context: a test's context ends before its clean-up runs.
-	p.cmd = c.Exec(context.Background())
+	p.cmd = c.Exec(context.WithoutCancel(ctx))
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := startCommand(p.cmd); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", c.Name, err), p.log.Close())

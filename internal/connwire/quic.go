@@ -29,14 +29,15 @@ const (
 	StreamAbort quic.StreamErrorCode = 1 // the flow was aborted
 )
 
-// windowInitial and windowMax bound what one stream may have under way. Large
-// from the start: a flow comes and goes faster than auto-tuning, and 8 MiB is what
-// the tunnel's own netstack allows.
+// The windows (RFC 9000 section 4). A flow whose reader has stopped keeps its window full, and what it keeps is missing
+// from the connection's window, which all flows of a connector share: so a flow starts small and grows as its
+// reader keeps up, to what the tunnel's own netstack allows, and the connection's window has room for
+// hundreds of stalled flows from the start. It also bounds what a connection can make us buffer.
 const (
-	windowInitial     = 8 << 20
-	windowMax         = 16 << 20
-	connWindowInitial = 16 << 20
-	connWindowMax     = 64 << 20
+	windowInitial     = 512 << 10
+	windowMax         = 8 << 20
+	connWindowInitial = 256 << 20
+	connWindowMax     = 512 << 20
 )
 
 // QUICConfig is the configuration of either end. incomingStreams is how many

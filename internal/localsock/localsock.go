@@ -116,12 +116,12 @@ type Listener struct {
 // Listen creates the socket at path and removes a stale one, that is one at
 // which nobody answers. Missing directories are made, with mode 0700 for an
 // ordinary user. The socket has mode 0600, or 0666 when this process is root:
-// then the server decides by Caller.
-func Listen(path string) (*Listener, error) {
+// then the server decides by Caller. ctx bounds the making of the socket only.
+func Listen(ctx context.Context, path string) (*Listener, error) {
 	if path == "" {
 		return nil, errors.New("listen on local socket: the path is empty")
 	}
-	ln, err := listen(path)
+	ln, err := listen(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("listen on local socket %s: %w", path, err)
 	}

@@ -92,7 +92,7 @@ func shortDir(t *testing.T) string {
 
 func TestListen_CallerIsThisProcess(t *testing.T) {
 	path := filepath.Join(shortDir(t), "weft", "warp.sock")
-	ln, err := localsock.Listen(path)
+	ln, err := localsock.Listen(t.Context(), path)
 	must(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	want := os.FileMode(0o600)
@@ -146,9 +146,9 @@ func TestListen_CallerIsThisProcess(t *testing.T) {
 
 func TestListen_StaleAndLive(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
-	ln, err := localsock.Listen(path)
+	ln, err := localsock.Listen(t.Context(), path)
 	must(t, err)
-	if _, err := localsock.Listen(path); !errors.Is(err, localsock.ErrInUse) {
+	if _, err := localsock.Listen(t.Context(), path); !errors.Is(err, localsock.ErrInUse) {
 		t.Errorf("a second listener: %v; want ErrInUse", err)
 	}
 	c, err := localsock.Dial(t.Context(), path)
@@ -164,14 +164,14 @@ func TestListen_StaleAndLive(t *testing.T) {
 		t.Errorf("dial: %v; want ErrNotExist", err)
 	}
 	// What a crash leaves behind.
-	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"}) //nolint:noctx // no network
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	must(t, err)
 	dead.SetUnlinkOnClose(false)
 	must(t, dead.Close())
 	if _, err := localsock.Dial(t.Context(), path); !errors.Is(err, localsock.ErrNobody) {
 		t.Errorf("dial a stale socket: %v; want ErrNobody", err)
 	}
-	ln, err = localsock.Listen(path)
+	ln, err = localsock.Listen(t.Context(), path)
 	if err != nil {
 		t.Fatalf("stale socket: %v", err)
 	}
@@ -200,7 +200,7 @@ func TestListen_Refuses(t *testing.T) {
 		{"nothing", "", nil, "empty"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := localsock.Listen(tt.path)
+			_, err := localsock.Listen(t.Context(), tt.path)
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v; want %v, %q", err, tt.want, tt.says)
 			}
@@ -214,14 +214,14 @@ func TestListen_Refuses(t *testing.T) {
 // TestListen_StartRace: of many that start at once over a stale socket, one wins and works.
 func TestListen_StartRace(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
-	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"}) //nolint:noctx // no network
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	must(t, err)
 	dead.SetUnlinkOnClose(false)
 	must(t, dead.Close())
 	won := make(chan *localsock.Listener, 8)
 	for range cap(won) {
 		go func() {
-			ln, err := localsock.Listen(path)
+			ln, err := localsock.Listen(t.Context(), path)
 			if err != nil && !errors.Is(err, localsock.ErrInUse) {
 				t.Error(err)
 			}
@@ -253,7 +253,7 @@ func TestListen_OtherUser(t *testing.T) {
 	dir := shortDir(t)
 	must(t, os.Chmod(dir, 0o755))
 	path := filepath.Join(dir, "s")
-	ln, err := localsock.Listen(path)
+	ln, err := localsock.Listen(t.Context(), path)
 	must(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	seen := make(chan localsock.Caller, 1)

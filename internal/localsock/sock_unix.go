@@ -71,7 +71,7 @@ func checkServer(nc net.Conn) (peer, error) {
 	return p, nil
 }
 
-func listen(path string) (net.Listener, error) {
+func listen(ctx context.Context, path string) (net.Listener, error) {
 	if len(path) > maxPathBytes {
 		return nil, fmt.Errorf("the path has %d bytes, more than the system's limit of %d", len(path), maxPathBytes)
 	}
@@ -84,11 +84,11 @@ func listen(path string) (net.Listener, error) {
 		return nil, err
 	}
 	defer unlock()
-	if err := removeStale(path); err != nil {
+	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}
 	lc := net.ListenConfig{}
-	ln, err := lc.Listen(context.Background(), "unix", path)
+	ln, err := lc.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func lockDir(dir string) (unlock func(), err error) {
 }
 
 // removeStale removes a socket at which nobody answers.
-func removeStale(path string) error {
+func removeStale(ctx context.Context, path string) error {
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -162,7 +162,7 @@ func removeStale(path string) error {
 	if fi.Mode().Type() != fs.ModeSocket {
 		return ErrNotSocket
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	nc, err := dial(ctx, path)
 	switch {

@@ -149,7 +149,7 @@ func checkServer(nc net.Conn) (peer, error) {
 	return p, nil
 }
 
-func listen(path string) (net.Listener, error) {
+func listen(_ context.Context, path string) (net.Listener, error) {
 	me, err := self()
 	if err != nil {
 		return nil, err

@@ -172,7 +172,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	select {
 	case <-ctx.Done():
 		err = s.shutdown(ctx, hs)
-		<-done
+		if serr := <-done; !errors.Is(serr, http.ErrServerClosed) {
+			err = errors.Join(err, serr)
+		}
 	case err = <-done:
 		err = fmt.Errorf("serve local API: %w", err)
 		cancel()

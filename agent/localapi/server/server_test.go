@@ -35,13 +35,12 @@ var (
 
 // fakeAgent notes what it was asked.
 type fakeAgent struct {
-	mu       sync.Mutex // guards what follows
-	calls    []string
-	fail     error
-	echo     string // what dials connect to
-	hold     chan struct{}
-	subs     []*fakeSubscription
-	maxDials int
+	mu    sync.Mutex // guards what follows
+	calls []string
+	fail  error
+	echo  string // what dials connect to
+	hold  chan struct{}
+	subs  []*fakeSubscription
 }
 
 func (a *fakeAgent) note(format string, args ...any) error {
@@ -60,6 +59,7 @@ func (a *fakeAgent) called() []string {
 func (a *fakeAgent) Version() localapi.Version {
 	return localapi.Version{SchemaVersion: 1, Version: "v"}
 }
+
 func (a *fakeAgent) Status() localapi.Status {
 	return localapi.Status{SchemaVersion: 1, State: localapi.Connected, Notices: []localapi.Notice{}}
 }

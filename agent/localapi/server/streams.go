@@ -67,7 +67,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, flow relay.Flow
 	}
 	var first []byte
 	if n := buf.Reader.Buffered(); n > 0 {
-		b, _ := buf.Reader.Peek(n) // what is buffered can always be peeked
+		b, _ := buf.Peek(n) // what is buffered can always be peeked
 		first = append(first, b...)
 	}
 	if _, err := client.Write([]byte(upgraded)); err != nil {

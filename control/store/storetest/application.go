@@ -41,6 +41,7 @@ func (f *fixture) app(t *testing.T, w api.ApplicationWrite) api.Application {
 }
 
 func policiesKeepTheirIdentity(t *testing.T, f *fixture) {
+	t.Helper()
 	a := f.app(t, sshApp("ssh", allow("one", "A@b.c", "root", "admin"), allow("two", "d@e.f")))
 	var read api.Application
 	f.read(t, func(r *store.Reader) (err error) {
@@ -118,11 +119,12 @@ func separatePolicies(t *testing.T, f *fixture, app string) {
 }
 
 func portsCarryOneProtocol(t *testing.T, f *fixture) {
+	t.Helper()
 	a := f.app(t, sshApp("ssh"))
 	f.app(t, sshApp("ssh too"))
 	other := sshApp("tcp")
 	other.Criteria[0].Protocol = "TCP"
-	names(t, f.refused(t, kind.Conflict, func(tx *store.Tx) error {
+	names(t, f.refusal(t, kind.Conflict, func(tx *store.Tx) error {
 		_, err := tx.CreateApplication(f.ctx, other)
 		return err
 	}), a.Name, a.ID, "22")
@@ -144,6 +146,7 @@ func portsCarryOneProtocol(t *testing.T, f *fixture) {
 }
 
 func oneGatewayCA(t *testing.T, f *fixture) {
+	t.Helper()
 	f.read(t, func(r *store.Reader) error {
 		if _, err := r.GatewayCAKey(f.ctx); !kind.Is(err, kind.Unavailable) {
 			t.Errorf("without a CA: %v", err)
@@ -157,7 +160,7 @@ func oneGatewayCA(t *testing.T, f *fixture) {
 	}
 	f.write(t, create)
 	id := ca.ID
-	names(t, f.refused(t, kind.Conflict, create), "gateway_ca_already_exists", id)
+	names(t, f.refusal(t, kind.Conflict, create), "gateway_ca_already_exists", id)
 	f.read(t, func(r *store.Reader) error {
 		key, err := r.GatewayCAKey(f.ctx)
 		if string(key) != "private" {

@@ -49,6 +49,7 @@ func (f *fixture) byToken(token string) error {
 }
 
 func keysAreUsedUp(t *testing.T, f *fixture) {
+	t.Helper()
 	secret := f.key(t, api.NewEnrolmentKey{Email: "a@b.c", MaxUses: 2, Groups: []string{"ops"}})
 	for i := range 2 {
 		if _, _, err := f.enrol(secret, fmt.Sprint("key ", i)); err != nil {
@@ -77,8 +78,16 @@ func keysAreUsedUp(t *testing.T, f *fixture) {
 		t.Errorf("after a failure: %v", err)
 	}
 	for _, bad := range []api.NewEnrolmentKey{
-		{}, {Email: "nobody"}, {Email: "a@b@c"}, {Email: "a b@c.d"}, {Email: "a@b.c", MaxUses: -1}, {Email: "a@b.c", MaxUses: 1_000_000},
-		{Email: "a@b.c", TTLSeconds: -1}, {Email: "a@b.c", TTLSeconds: 1 << 40}, {Email: "a@b.c", Groups: []string{""}}, {Email: "a@b.c", Name: "\n"},
+		{},
+		{Email: "nobody"},
+		{Email: "a@b@c"},
+		{Email: "a b@c.d"},
+		{Email: "a@b.c", MaxUses: -1},
+		{Email: "a@b.c", MaxUses: 1_000_000},
+		{Email: "a@b.c", TTLSeconds: -1},
+		{Email: "a@b.c", TTLSeconds: 1 << 40},
+		{Email: "a@b.c", Groups: []string{""}},
+		{Email: "a@b.c", Name: "\n"},
 	} {
 		f.refused(t, kind.Invalid, func(tx *store.Tx) error {
 			_, _, err := tx.CreateEnrolmentKey(f.ctx, bad)
@@ -88,6 +97,7 @@ func keysAreUsedUp(t *testing.T, f *fixture) {
 }
 
 func keysExpire(t *testing.T, f *fixture) {
+	t.Helper()
 	secret := f.key(t, api.NewEnrolmentKey{Email: "a@b.c", TTLSeconds: 60, MaxUses: 9})
 	f.clock.Advance(59 * time.Second)
 	if _, _, err := f.enrol(secret, "key 1"); err != nil {
@@ -102,6 +112,7 @@ func keysExpire(t *testing.T, f *fixture) {
 }
 
 func oneShotKeysInARace(t *testing.T, f *fixture) {
+	t.Helper()
 	secret := f.key(t, api.NewEnrolmentKey{Email: "a@b.c"})
 	const racers = 16
 	errs := make([]error, racers)
@@ -124,6 +135,7 @@ func oneShotKeysInARace(t *testing.T, f *fixture) {
 }
 
 func revokingAUser(t *testing.T, f *fixture) {
+	t.Helper()
 	d, token := f.device(t, "JDoe@b.c", "key 1")
 	other, otherToken := f.device(t, "x@b.c", "key 2")
 	pending := f.key(t, api.NewEnrolmentKey{Email: "jdoe@b.c"})
@@ -160,6 +172,7 @@ func revokingAUser(t *testing.T, f *fixture) {
 }
 
 func revokedDevicesComeBack(t *testing.T, f *fixture) {
+	t.Helper()
 	d, token := f.device(t, "a@b.c", "key 1")
 	both := []string{d.RegistrationID}
 	f.write(t, func(tx *store.Tx) error { return tx.RevokeDevices(f.ctx, both) })
@@ -192,6 +205,7 @@ func revokedDevicesComeBack(t *testing.T, f *fixture) {
 }
 
 func blocksAreNotReused(t *testing.T, f *fixture) {
+	t.Helper()
 	one, _ := f.device(t, "a@b.c", "key 1")
 	two, _ := f.device(t, "a@b.c", "key 2")
 	f.write(t, func(tx *store.Tx) error { return tx.DeleteDevice(f.ctx, one.ID) })
@@ -202,6 +216,7 @@ func blocksAreNotReused(t *testing.T, f *fixture) {
 }
 
 func gatewayTokensRotate(t *testing.T, f *fixture) {
+	t.Helper()
 	var g, again store.Gateway
 	var token, next string
 	f.write(t, func(tx *store.Tx) (err error) {
@@ -224,13 +239,14 @@ func gatewayTokensRotate(t *testing.T, f *fixture) {
 	if again.ID != g.ID || !kind.Is(by(token), kind.Unauthenticated) || by(next) != nil {
 		t.Errorf("gateway %s became %s; old token: %v, new token: %v", g.ID, again.ID, by(token), by(next))
 	}
-	names(t, f.refused(t, kind.Conflict, func(tx *store.Tx) error {
+	names(t, f.refusal(t, kind.Conflict, func(tx *store.Tx) error {
 		_, _, err := tx.CreateGateway(f.ctx, "gW")
 		return err
 	}), g.ID)
 }
 
 func tokensAreRevoked(t *testing.T, f *fixture) {
+	t.Helper()
 	var secret string
 	f.write(t, func(tx *store.Tx) (err error) {
 		_, secret, err = tx.CreateToken(f.ctx, "ci")
@@ -260,6 +276,7 @@ func tokensAreRevoked(t *testing.T, f *fixture) {
 var errStop = errors.New("stop")
 
 func failedWritesLeaveNothing(t *testing.T, f *fixture) {
+	t.Helper()
 	state := func() (out string) {
 		f.read(t, func(r *store.Reader) error {
 			revs, err := r.Revisions(f.ctx)
@@ -292,6 +309,7 @@ func failedWritesLeaveNothing(t *testing.T, f *fixture) {
 }
 
 func writesRaiseRevisions(t *testing.T, f *fixture) {
+	t.Helper()
 	drain(f)
 	revisions := func() (m map[string]uint64, events []store.AuditEvent) {
 		f.read(t, func(r *store.Reader) (err error) {
@@ -327,6 +345,7 @@ func drain(f *fixture) {
 }
 
 func slotsStay(t *testing.T, f *fixture) {
+	t.Helper()
 	n := f.network(t, "prod")
 	d, _ := f.device(t, "a@b.c", "key 1")
 	drain(f)

@@ -21,11 +21,11 @@ func (f *fixture) network(t *testing.T, name string) api.VirtualNetwork {
 	return n
 }
 
-func (f *fixture) tunnel(t *testing.T, name string) api.Tunnel {
+func (f *fixture) tunnel(t *testing.T) api.Tunnel {
 	t.Helper()
 	var x api.Tunnel
 	f.write(t, func(tx *store.Tx) (err error) {
-		x, err = tx.CreateTunnel(f.ctx, name, "local", nil)
+		x, err = tx.CreateTunnel(f.ctx, "lab", "local", nil)
 		return err
 	})
 	return x
@@ -52,6 +52,7 @@ func names(t *testing.T, err error, words ...string) {
 }
 
 func networksHaveOneDefault(t *testing.T, f *fixture) {
+	t.Helper()
 	yes, no := true, false
 	defaults := func() (list []api.VirtualNetwork) {
 		f.read(t, func(r *store.Reader) (err error) {
@@ -87,12 +88,13 @@ func networksHaveOneDefault(t *testing.T, f *fixture) {
 }
 
 func networkNamesAreUnique(t *testing.T, f *fixture) {
+	t.Helper()
 	n := f.network(t, "Prod")
 	create := func(tx *store.Tx) error {
 		_, err := tx.CreateNetwork(f.ctx, store.NetworkFields{Name: "pROD"})
 		return err
 	}
-	names(t, f.refused(t, kind.Conflict, create), "Prod", n.ID)
+	names(t, f.refusal(t, kind.Conflict, create), "Prod", n.ID)
 	for _, bad := range []string{"", " x", "x\ny", strings.Repeat("x", 400), "\xff"} {
 		f.refused(t, kind.Invalid, func(tx *store.Tx) error {
 			_, err := tx.CreateNetwork(f.ctx, store.NetworkFields{Name: bad})
@@ -115,14 +117,15 @@ func networkNamesAreUnique(t *testing.T, f *fixture) {
 }
 
 func networksInUseStay(t *testing.T, f *fixture) {
-	n, tun := f.network(t, "prod"), f.tunnel(t, "lab")
+	t.Helper()
+	n, tun := f.network(t, "prod"), f.tunnel(t)
 	r := f.route(t, "10.0.0.0/24", n.ID, tun.ID)
 	x := f.target(t, "web-1", "10.0.0.9", n.ID)
 	del := func(tx *store.Tx) error {
 		_, err := tx.DeleteNetwork(f.ctx, n.ID)
 		return err
 	}
-	names(t, f.refused(t, kind.Conflict, del), "10.0.0.0/24", r.ID, "web-1", x.ID)
+	names(t, f.refusal(t, kind.Conflict, del), "10.0.0.0/24", r.ID, "web-1", x.ID)
 	f.write(t, func(tx *store.Tx) error {
 		if _, err := tx.DeleteRoute(f.ctx, r.ID); err != nil {
 			return err
@@ -133,6 +136,7 @@ func networksInUseStay(t *testing.T, f *fixture) {
 }
 
 func tunnelSecretsComeBack(t *testing.T, f *fixture) {
+	t.Helper()
 	secret := bytes.Repeat([]byte("s"), 32)
 	var x api.Tunnel
 	f.write(t, func(tx *store.Tx) (err error) {
@@ -175,16 +179,17 @@ func tunnelSecretsComeBack(t *testing.T, f *fixture) {
 		_, err := tx.CreateTunnel(f.ctx, "c77b744e-acc8-428f-9257-6878c046ed55", "local", nil)
 		return err
 	})
-	names(t, f.refused(t, kind.Conflict, func(tx *store.Tx) error {
+	names(t, f.refusal(t, kind.Conflict, func(tx *store.Tx) error {
 		_, err := tx.CreateTunnel(f.ctx, "LAB", "local", nil)
 		return err
 	}), x.ID)
 }
 
 func tunnelsInUseStay(t *testing.T, f *fixture) {
-	tun := f.tunnel(t, "lab")
+	t.Helper()
+	tun := f.tunnel(t)
 	r := f.route(t, "10.0.0.0/24", "", tun.ID)
-	names(t, f.refused(t, kind.Conflict, func(tx *store.Tx) error {
+	names(t, f.refusal(t, kind.Conflict, func(tx *store.Tx) error {
 		_, err := tx.DeleteTunnel(f.ctx, tun.ID, false)
 		return err
 	}), r.ID, r.Network)
@@ -196,11 +201,12 @@ func tunnelsInUseStay(t *testing.T, f *fixture) {
 		_, err := tx.DeleteRoute(f.ctx, r.ID)
 		return err
 	})
-	f.tunnel(t, "lab") // the name is free again
+	f.tunnel(t) // the name is free again
 }
 
 func routesAreUnique(t *testing.T, f *fixture) {
-	n, tun := f.network(t, "prod"), f.tunnel(t, "lab")
+	t.Helper()
+	n, tun := f.network(t, "prod"), f.tunnel(t)
 	r := f.route(t, "10.0.0.0/24", n.ID, tun.ID)
 	f.route(t, "10.0.0.0/24", "", tun.ID) // another network
 	f.route(t, "10.0.0.0/25", n.ID, tun.ID)
@@ -210,7 +216,7 @@ func routesAreUnique(t *testing.T, f *fixture) {
 			return err
 		}
 	}
-	names(t, f.refused(t, kind.Conflict, again("10.0.0.0/24")), r.ID, "lab", "prod")
+	names(t, f.refusal(t, kind.Conflict, again("10.0.0.0/24")), r.ID, "lab", "prod")
 	for _, bad := range []string{"", "10.0.0.1/24", "10.0.0.0", "10.0.0.0/33", "::ffff:10.0.0.0/120", "fe80::%eth0/64"} {
 		f.refused(t, kind.Invalid, again(bad))
 	}
@@ -225,7 +231,8 @@ func routesAreUnique(t *testing.T, f *fixture) {
 }
 
 func routesAreFound(t *testing.T, f *fixture) {
-	tun := f.tunnel(t, "lab")
+	t.Helper()
+	tun := f.tunnel(t)
 	for _, p := range []string{"10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "0.0.0.0/0", "fd00::/8", "::/0"} {
 		f.route(t, p, "", tun.ID)
 	}
@@ -244,8 +251,12 @@ func routesAreFound(t *testing.T, f *fixture) {
 			subset, superset string
 			want             int
 		}{
-			{"inside", "10.1.0.0/16", "", 2}, {"around", "", "10.1.0.0/16", 3}, {"exactly", "10.1.0.0/16", "10.1.0.0/16", 1},
-			{"all of IPv4", "0.0.0.0/0", "", 4}, {"all of IPv6", "::/0", "", 2}, {"none", "192.0.2.0/24", "192.0.2.0/24", 0},
+			{"inside", "10.1.0.0/16", "", 2},
+			{"around", "", "10.1.0.0/16", 3},
+			{"exactly", "10.1.0.0/16", "10.1.0.0/16", 1},
+			{"all of IPv4", "0.0.0.0/0", "", 4},
+			{"all of IPv6", "::/0", "", 2},
+			{"none", "192.0.2.0/24", "192.0.2.0/24", 0},
 		} {
 			var flt store.RouteFilter
 			if tc.subset != "" {

@@ -35,6 +35,7 @@ func (f *fixture) putTarget(t *testing.T, w api.TargetWrite) api.Target {
 }
 
 func targetsKeepTheirSpelling(t *testing.T, f *fixture) {
+	t.Helper()
 	n := f.network(t, "prod")
 	made := f.putTarget(t, api.TargetWrite{Hostname: "Web-1.Example", Tags: map[string]string{"env": "prod"}, IP: api.TargetIP{
 		IPv4: &api.TargetAddress{Addr: "10.0.0.9"}, IPv6: &api.TargetAddress{Addr: "FD00:0:0::1", VNET: n.ID},
@@ -69,6 +70,7 @@ func targetsKeepTheirSpelling(t *testing.T, f *fixture) {
 }
 
 func targetAddressesAreUnique(t *testing.T, f *fixture) {
+	t.Helper()
 	n := f.network(t, "prod")
 	x := f.target(t, "web-1", "10.0.0.9", n.ID)
 	f.target(t, "web-1", "10.0.0.9", "") // another network
@@ -79,7 +81,7 @@ func targetAddressesAreUnique(t *testing.T, f *fixture) {
 			return err
 		}
 	}
-	names(t, f.refused(t, kind.Conflict, create(api.TargetWrite{Hostname: "db", IP: v4("10.0.0.9", n.ID)})), "web-1", x.ID, "prod", "10.0.0.9")
+	names(t, f.refusal(t, kind.Conflict, create(api.TargetWrite{Hostname: "db", IP: v4("10.0.0.9", n.ID)})), "web-1", x.ID, "prod", "10.0.0.9")
 	six := func(a string) api.TargetWrite {
 		return api.TargetWrite{Hostname: "db", IP: api.TargetIP{IPv6: &api.TargetAddress{Addr: a}}}
 	}
@@ -105,6 +107,7 @@ func targetAddressesAreUnique(t *testing.T, f *fixture) {
 }
 
 func targetFilters(t *testing.T, f *fixture) {
+	t.Helper()
 	n := f.network(t, "prod")
 	a := f.putTarget(t, api.TargetWrite{Hostname: "Alpha", IP: v4("10.0.0.1", ""), Tags: map[string]string{"env": "prod", "a%": "_"}})
 	f.clock.Advance(time.Hour)
@@ -168,6 +171,7 @@ func targetFilters(t *testing.T, f *fixture) {
 }
 
 func targetPages(t *testing.T, f *fixture) {
+	t.Helper()
 	var want, got []string
 	for i := range 7 {
 		want = append(want, f.target(t, "web", fmt.Sprintf("10.0.0.%d", i+1), "").ID)
