@@ -57,6 +57,8 @@ type Config struct {
 	Hostnames []string
 	// MaxStreams bounds the sync streams of all kinds together; 0 means 20,000.
 	MaxStreams int
+	// MaxConnections bounds the open connections, of which one host (an IPv4 address or IPv6 /64) can have half; 0 means 25,000.
+	MaxConnections int
 	// EnrolPerMinute bounds the enrolments of one address, EnrolTotalPerMinute those of all; 0 means 120 and 3,000.
 	EnrolPerMinute, EnrolTotalPerMinute int
 	// Logger defaults to discarding.
@@ -86,7 +88,7 @@ func (cfg *Config) validate() error {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	for to, preset := range map[*int]int{&cfg.MaxStreams: defaultMaxStreams, &cfg.EnrolPerMinute: 120, &cfg.EnrolTotalPerMinute: 3000} {
+	for to, preset := range map[*int]int{&cfg.MaxStreams: defaultMaxStreams, &cfg.MaxConnections: defaultMaxConnections, &cfg.EnrolPerMinute: 120, &cfg.EnrolTotalPerMinute: 3000} {
 		if *to <= 0 {
 			*to = preset
 		}
@@ -237,7 +239,7 @@ func (c *Control) Run(ctx context.Context) error {
 	srv := c.server(ctx)
 	failed := make(chan error, 1)
 	wg.Go(func() {
-		l := netutil.LimitListener(c.listener, defaultMaxConnections)
+		l := netutil.LimitListener(newHostListener(c.listener, max(1, c.cfg.MaxConnections/2)), c.cfg.MaxConnections)
 		failed <- srv.ServeTLS(l, "", "")
 	})
 	close(c.ready)

@@ -183,3 +183,22 @@ func TestPanic_AnswersAnEnvelope_regression(t *testing.T) {
 		t.Errorf("status %d: %s", r.status, r.raw)
 	}
 }
+
+// Connections cost no credential: one host must not be able to hold all that there are.
+func TestConnections_OneHostCannotTakeAll_regression(t *testing.T) {
+	s := controltest.Start(t, control.Config{Dir: t.TempDir(), MaxConnections: 16})
+	addr := strings.TrimPrefix(s.URL, "https://")
+	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}}
+	for range 20 {
+		c, err := d.DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			t.Skipf("no connection from 127.0.0.66: %v", err) // only Linux has all of 127/8
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // less than silence is suffered
+	defer cancel()
+	if err := s.Client.Do(ctx, http.MethodGet, api.PathHealth, nil, nil); err != nil {
+		t.Errorf("another host: %v", err)
+	}
+}

@@ -74,7 +74,10 @@ func TestListener_OneHostCannotTakeEveryHandshake_regression(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	defer func() {
+		cancel()
+		_ = <-done // the end was asked for
+	}()
 
 	for range 12 {
 		connect(t, "127.0.0.66", l.Addr())

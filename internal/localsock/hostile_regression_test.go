@@ -24,7 +24,7 @@ func TestListen_StickyDirectoryOfAnother_regression(t *testing.T) {
 	if err := os.Chmod(dir, os.ModeSticky|0o777); err != nil {
 		t.Fatal(err)
 	}
-	l, err := localsock.Listen(filepath.Join(dir, "warp.sock"))
+	l, err := localsock.Listen(t.Context(), filepath.Join(dir, "warp.sock"))
 	if err != nil {
 		t.Fatalf("a sticky directory of our own: %v", err)
 	}
@@ -34,7 +34,7 @@ func TestListen_StickyDirectoryOfAnother_regression(t *testing.T) {
 	if err := os.Chown(dir, 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := localsock.Listen(filepath.Join(dir, "warp.sock")); !errors.Is(err, localsock.ErrUnsafe) {
+	if l, err := localsock.Listen(t.Context(), filepath.Join(dir, "warp.sock")); !errors.Is(err, localsock.ErrUnsafe) {
 		if err == nil {
 			_ = l.Close()
 		}
