@@ -43,10 +43,11 @@ type session struct {
 
 	bytesUp, bytesDown atomic.Uint64
 	exitStatus         atomic.Pointer[uint32]
-	ending             atomic.Bool    // the end is told by cut; no channel need speak of it
-	refusals           *rate.Limiter  // spaces out what leads to an event
-	opens              *rate.Limiter  // spaces out session channels, each of which can put a command on record
-	wg                 sync.WaitGroup // every goroutine of the session
+	ending             atomic.Bool     // the end is told by cut; no channel need speak of it
+	done               <-chan struct{} // closed when the session is to end
+	refusals           *rate.Limiter   // spaces out what leads to an event
+	opens              *rate.Limiter   // spaces out session channels, each of which can put a command on record
+	wg                 sync.WaitGroup  // every goroutine of the session
 
 	// mu guards the following.
 	mu       sync.Mutex
@@ -74,6 +75,7 @@ func newSession(p *Proxy, client, upstream net.Conn, s Session) *session {
 }
 
 func (x *session) serve(ctx context.Context) Result {
+	x.done = ctx.Done()
 	chans, reqs, err := x.authenticate(ctx)
 	if err == nil {
 		x.p.stats.loginsAllowed.Add(1)
