@@ -202,3 +202,16 @@ func TestConnections_OneHostCannotTakeAll_regression(t *testing.T) {
 		t.Errorf("another host: %v", err)
 	}
 }
+
+// Two mailboxes that only Unicode folding makes equal are two users: the policy tells them apart, and enrolment must not
+// give a device of the one the identity of the other.
+func TestEnrol_MailboxesThatFoldToOne_regression(t *testing.T) {
+	s := controltest.New(t)
+	one, two := s.Enrol("kim@company.com", "laptop"), s.Enrol("\u212aim@company.com", "laptop")
+	if one.Email == two.Email {
+		t.Errorf("both are %q", one.Email)
+	}
+	if same := s.Enrol("KIM@company.com", "phone"); same.Email != one.Email {
+		t.Errorf("ASCII case makes a user of its own: %q", same.Email)
+	}
+}
