@@ -76,7 +76,7 @@ func (a *app) nc(ctx context.Context, d localapi.Dial) error {
 	defer s.Close()
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
-	err = a.bridge(s)
+	err = a.bridge(ctx, s)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -88,8 +88,9 @@ func (a *app) nc(ctx context.Context, d localapi.Dial) error {
 
 // bridge copies both ways. Each direction ends on its own; the bridge is over
 // when both have. At a terminal nobody can say that the input is over except by
-// a key, so there the end of the target's output is the end.
-func (a *app) bridge(s *client.Stream) error {
+// a key, so there the end of the target's output is the end. A cancelled ctx
+// ends it even while a read of stdin waits, which nothing else could end.
+func (a *app) bridge(ctx context.Context, s *client.Stream) error {
 	sent := make(chan error, 1)
 	go func() {
 		_, err := s.ReadFrom(a.cfg.Stdin)
@@ -108,7 +109,12 @@ func (a *app) bridge(s *client.Stream) error {
 			return err
 		}
 	}
-	if err := <-sent; err != nil && !isGone(err) {
+	select {
+	case err = <-sent:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err != nil && !isGone(err) {
 		return err
 	}
 	return nil

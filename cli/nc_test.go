@@ -182,6 +182,21 @@ func TestNC_Interrupted(t *testing.T) {
 	}
 }
 
+// After the target's end of output nc waits for our input, and an interrupt must end that too.
+func TestNC_InterruptedAfterHalfClose(t *testing.T) {
+	noLeaks(t)
+	socket := startAgent(t, seedWorld(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	p := start(t, ctx, "--socket", socket, "nc", "x", "13")
+	if _, err := io.ReadAll(p.stdout); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if code := p.wait(t); code != 130 {
+		t.Errorf("exit code %d, want 130: %s", code, &p.stderr)
+	}
+}
+
 // A reader of ours that has gone is no success.
 func TestNC_BrokenOutput(t *testing.T) {
 	noLeaks(t)
