@@ -27,7 +27,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"weft/agent/fault"
 	"weft/agent/liveness"
+	"weft/agent/localapi"
 	"weft/agent/localapi/server"
 	"weft/agent/proxy"
 	"weft/agent/statefile"
@@ -50,6 +52,9 @@ type Config struct {
 	ProxyListen string
 	// AllowRemoteProxy permits a ProxyListen that is not loopback.
 	AllowRemoteProxy bool
+	// ProxyAllUsers lets every account of this machine use the proxy, and with it this device's access. Otherwise it is
+	// for those who may operate the agent, where the system tells who is calling (Linux).
+	ProxyAllUsers bool
 	// DeviceName is what control lists this device as. Empty: the host name.
 	DeviceName string
 	// Version of the program. Empty: "dev".
@@ -150,7 +155,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	px, err := proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Logger: a.log})
+	px, err := proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Authorize: a.proxyCallers(owner), Logger: a.log})
 	if err != nil {
 		return err
 	}
@@ -177,6 +182,28 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.manage(ctx) })
 	a.ready(ctx, proxyLn)
 	return g.Wait()
+}
+
+// proxyCallers is who may use the proxy: those who could dial over the local API. A proxy that is not on loopback is for
+// everybody who reaches it, which was asked for.
+func (a *Agent) proxyCallers(owner localsock.Caller) func(net.Conn) error {
+	if a.cfg.ProxyAllUsers || a.cfg.AllowRemoteProxy {
+		return nil
+	}
+	return func(c net.Conn) error {
+		id, err := localsock.TCPPeer(c)
+		switch {
+		case errors.Is(err, errors.ErrUnsupported):
+			return nil // this system does not tell; the manual says so
+		case err != nil:
+			return fault.New(localapi.CodePermission, "the system does not say who is calling").
+				WithHint("start the agent with --proxy-all-users to let every user of this machine use its access").WithCause(err)
+		case !id.Operates(owner):
+			return fault.New(localapi.CodePermission, "%s may not use this proxy: the agent belongs to %s", id, owner).
+				WithHint("start the agent with --proxy-all-users to let every user of this machine use its access")
+		}
+		return nil
+	}
 }
 
 func (a *Agent) ready(ctx context.Context, proxyLn net.Listener) {

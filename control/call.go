@@ -3,11 +3,13 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -20,8 +22,11 @@ import (
 	"weft/internal/kind"
 )
 
-// maxBodyBytes bounds every request body.
-const maxBodyBytes = 1 << 20
+// maxBodyBytes bounds every request body, maxStrangerBytes that of a caller who is not known before it was read.
+const (
+	maxBodyBytes     = 1 << 20
+	maxStrangerBytes = 16 << 10
+)
 
 // endpoint is one method of one path.
 type endpoint struct {
@@ -29,6 +34,8 @@ type endpoint struct {
 	// serve answers with an envelope; stream writes the response itself. Exactly one is set.
 	serve  func(ctx context.Context, q *call) (answer, error)
 	stream func(ctx context.Context, q *call, w http.ResponseWriter) error
+	// stranger says that the credential is in the body.
+	stranger bool
 }
 
 // authenticator finds out who calls, before anything else of the request is looked at.
@@ -49,6 +56,8 @@ type call struct {
 	token   store.Token
 	// revision is at least that of the state in which the caller was authenticated.
 	revision uint64
+	// streams is set once the endpoint writes the response itself.
+	streams bool
 }
 
 // ServeHTTP answers every request with JSON.
@@ -56,9 +65,24 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &call{r: r, id: uuid.NewString(), addr: remoteAddr(r.RemoteAddr)}
 	w.Header().Set("X-Request-Id", q.id)
 	ctx := r.Context()
+	defer func() {
+		if p := recover(); p != nil {
+			c.panicked(ctx, q, w, p)
+		}
+	}()
 	if err := c.dispatch(ctx, q, w); err != nil {
 		c.writeError(ctx, w, q.id, err)
 	}
+}
+
+// panicked answers for an endpoint that cannot: transactions roll back by themselves, so nothing was changed, and what
+// the panic says goes to the log alone.
+func (c *Control) panicked(ctx context.Context, q *call, w http.ResponseWriter, p any) {
+	c.log.ErrorContext(ctx, "request handler panicked", "request_id", q.id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if q.streams {
+		panic(http.ErrAbortHandler) // the answer has begun; an end that no one takes for an orderly one
+	}
+	c.writeError(ctx, w, q.id, kind.New(kind.Internal, "internal error (request %s)", q.id))
 }
 
 func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) error {
@@ -87,8 +111,13 @@ func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) 
 	if q.query, err = url.ParseQuery(q.r.URL.RawQuery); err != nil {
 		return kind.New(kind.Invalid, "the query cannot be parsed")
 	}
-	q.r.Body = http.MaxBytesReader(w, q.r.Body, maxBodyBytes)
+	limit := int64(maxBodyBytes)
+	if e.stranger {
+		limit = maxStrangerBytes
+	}
+	q.r.Body = http.MaxBytesReader(w, q.r.Body, limit)
 	if e.stream != nil {
+		q.streams = true
 		return e.stream(ctx, q, w)
 	}
 	a, err := e.serve(ctx, q)

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -56,6 +57,8 @@ type Config struct {
 	Hostnames []string
 	// MaxStreams bounds the sync streams of all kinds together; 0 means 20,000.
 	MaxStreams int
+	// MaxConnections bounds the open connections, of which one host (an IPv4 address or IPv6 /64) can have half; 0 means 25,000.
+	MaxConnections int
 	// EnrolPerMinute bounds the enrolments of one address, EnrolTotalPerMinute those of all; 0 means 120 and 3,000.
 	EnrolPerMinute, EnrolTotalPerMinute int
 	// Logger defaults to discarding.
@@ -85,7 +88,7 @@ func (cfg *Config) validate() error {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	for to, preset := range map[*int]int{&cfg.MaxStreams: defaultMaxStreams, &cfg.EnrolPerMinute: 120, &cfg.EnrolTotalPerMinute: 3000} {
+	for to, preset := range map[*int]int{&cfg.MaxStreams: defaultMaxStreams, &cfg.MaxConnections: defaultMaxConnections, &cfg.EnrolPerMinute: 120, &cfg.EnrolTotalPerMinute: 3000} {
 		if *to <= 0 {
 			*to = preset
 		}
@@ -102,7 +105,8 @@ type Control struct {
 	certs      certs
 	router     *router
 	streams    *streams
-	enrolments *rates
+	enrolments *rates[netip.Addr]
+	moves      *rates[string] // by device
 	lastSeen   *lastSeen
 	listener   net.Listener
 	publicURL  string
@@ -119,7 +123,9 @@ func New(cfg Config) (*Control, error) {
 	}
 	c := &Control{
 		cfg: cfg, log: cfg.Logger, streams: newStreams(cfg.MaxStreams), lastSeen: newLastSeen(), ready: make(chan struct{}),
-		enrolments: newRates(perMinute(cfg.EnrolPerMinute), cfg.EnrolPerMinute/2+1, perMinute(cfg.EnrolTotalPerMinute), cfg.EnrolTotalPerMinute/2+1),
+		enrolments: newRates[netip.Addr](
+			perMinute(cfg.EnrolPerMinute), cfg.EnrolPerMinute/2+1, perMinute(cfg.EnrolTotalPerMinute), cfg.EnrolTotalPerMinute/2+1),
+		moves: newRates[string](perMinute(movesPerMinute), movesPerMinute, perMinute(allMovesPerMin), allMovesBurst),
 	}
 	if err := c.open(); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -233,7 +239,7 @@ func (c *Control) Run(ctx context.Context) error {
 	srv := c.server(ctx)
 	failed := make(chan error, 1)
 	wg.Go(func() {
-		l := netutil.LimitListener(c.listener, defaultMaxConnections)
+		l := netutil.LimitListener(newHostListener(c.listener, max(1, c.cfg.MaxConnections/2)), c.cfg.MaxConnections)
 		failed <- srv.ServeTLS(l, "", "")
 	})
 	close(c.ready)

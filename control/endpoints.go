@@ -17,7 +17,7 @@ func (c *Control) routes() *router {
 	for pattern, e := range map[string]*endpoint{
 		"GET " + api.PathHealth:              {auth: authNone, serve: c.health},
 		"POST " + api.PathEnrolmentKeys:      {auth: authAPI, serve: c.createEnrolmentKey},
-		"POST " + api.PathEnrol:              {auth: authEnrol, serve: c.enrol},
+		"POST " + api.PathEnrol:              {auth: authEnrol, serve: c.enrol, stranger: true},
 		"GET " + api.PathAgentSelf:           {auth: authDevice, serve: c.agentSelf},
 		"DELETE " + api.PathAgentSelf:        {auth: authDevice, serve: c.agentDelete},
 		"GET " + api.PathAgentSync:           {auth: authDevice, stream: c.syncAgent},

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"net/netip"
 	"net/url"
 	"time"
@@ -13,25 +14,30 @@ func (c *Control) FindForTest(method string, u *url.URL) (found bool, params map
 }
 
 // Rates is the limiter of enrolments.
-type Rates struct{ r *rates }
+type Rates struct{ r *rates[netip.Addr] }
 
 // NewRatesForTest makes one.
 func NewRatesForTest(perMinuteOfOne, perMinuteOfAll int) Rates {
-	return Rates{newRates(perMinute(perMinuteOfOne), perMinuteOfOne, perMinute(perMinuteOfAll), perMinuteOfAll)}
+	return Rates{newRates[netip.Addr](perMinute(perMinuteOfOne), perMinuteOfOne, perMinute(perMinuteOfAll), perMinuteOfAll)}
 }
 
 // Allow spends an attempt.
-func (r Rates) Allow(a netip.Addr, now time.Time) bool { return r.r.allow(a, now) }
+func (r Rates) Allow(a netip.Addr, now time.Time) bool { return r.r.allow(hostOf(a), now) }
 
 // Addrs is the size of the table.
-func (r Rates) Addrs() int { return len(r.r.addrs) }
+func (r Rates) Addrs() int { return len(r.r.sources) }
 
 // MaxAddrsForTest bounds it.
-const MaxAddrsForTest = maxAddrs
+const MaxAddrsForTest = maxSources
 
 // StreamsForTest counts the open streams.
 func (c *Control) StreamsForTest() int {
 	c.streams.mu.Lock()
 	defer c.streams.mu.Unlock()
 	return c.streams.total
+}
+
+// PanicForTest serves a path that panics.
+func (c *Control) PanicForTest(pattern string) {
+	c.router.add(pattern, &endpoint{auth: authNone, serve: func(context.Context, *call) (answer, error) { panic("secret of the panic") }})
 }

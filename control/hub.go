@@ -25,13 +25,15 @@ type hub struct {
 	pool  vnet.Pool
 
 	current atomic.Pointer[view]
+	// behind holds a token when a revision was seen that is newer than the current view.
+	behind chan struct{}
 
 	mu     sync.Mutex
 	recent []*view // oldest first, the current one last; guarded by mu
 }
 
 func newHub(s *store.Store, log *slog.Logger) *hub {
-	return &hub{store: s, log: log, pool: vnet.DefaultPool(s.Account().ULA)}
+	return &hub{store: s, log: log, pool: vnet.DefaultPool(s.Account().ULA), behind: make(chan struct{}, 1)}
 }
 
 // run rebuilds after every change until ctx ends.
@@ -43,6 +45,7 @@ func (h *hub) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-h.store.Changed():
+		case <-h.behind:
 		case <-retry.C:
 		}
 		if err := h.rebuild(ctx); err != nil && ctx.Err() == nil {
@@ -116,12 +119,17 @@ func (h *hub) publish(v *view) {
 	}
 }
 
-// at waits for a view of at least the revision: what a caller was authenticated by must be in what it is told.
+// at waits for a view of at least the revision: what a caller was authenticated by must be in what it is told. Another
+// process may have written that revision (weft control token create does), of which the store does not tell.
 func (h *hub) at(ctx context.Context, revision uint64) (*view, error) {
 	for {
 		v := h.current.Load()
 		if v.revision >= revision {
 			return v, nil
+		}
+		select {
+		case h.behind <- struct{}{}:
+		default: // it is being looked at
 		}
 		select {
 		case <-ctx.Done():

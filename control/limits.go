@@ -8,40 +8,45 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// rates bounds attempts per address and in total.
-type rates struct {
-	perAddr rate.Limit
-	burst   int
-	total   *rate.Limiter
+// rates bounds attempts of each source, by whatever names it, and in total.
+type rates[K comparable] struct {
+	each  rate.Limit
+	burst int
+	total *rate.Limiter
 
-	mu    sync.Mutex
-	addrs map[netip.Addr]*rate.Limiter // guarded by mu; at most maxAddrs
+	mu      sync.Mutex
+	sources map[K]*rate.Limiter // guarded by mu; at most maxSources
 }
 
-// maxAddrs bounds the table; when it is full of addresses that are still owed something, new ones share what is in total.
-const maxAddrs = 10_000
+// maxSources bounds the table; when it is full of sources that are still owed something, new ones share what is in total.
+const maxSources = 10_000
 
-func newRates(perAddr rate.Limit, burst int, total rate.Limit, totalBurst int) *rates {
-	return &rates{perAddr: perAddr, burst: burst, total: rate.NewLimiter(total, totalBurst), addrs: map[netip.Addr]*rate.Limiter{}}
+func newRates[K comparable](each rate.Limit, burst int, total rate.Limit, totalBurst int) *rates[K] {
+	return &rates[K]{each: each, burst: burst, total: rate.NewLimiter(total, totalBurst), sources: map[K]*rate.Limiter{}}
 }
 
-// allow spends one attempt of an address. IPv6 addresses of one /64 are one: that is what a host can choose from freely.
-func (r *rates) allow(a netip.Addr, now time.Time) bool {
+// hostOf names who is behind an address. IPv6 addresses of one /64 are one: that is what a host can choose from freely.
+func hostOf(a netip.Addr) netip.Addr {
 	if a.Is6() {
 		if p, err := a.Prefix(64); err == nil {
-			a = p.Addr()
+			return p.Addr()
 		}
 	}
+	return a
+}
+
+// allow spends one attempt of a source.
+func (r *rates[K]) allow(source K, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l, ok := r.addrs[a]
+	l, ok := r.sources[source]
 	if !ok {
-		if len(r.addrs) >= maxAddrs {
+		if len(r.sources) >= maxSources {
 			r.sweepLocked(now)
 		}
-		if len(r.addrs) < maxAddrs {
-			l = rate.NewLimiter(r.perAddr, r.burst)
-			r.addrs[a] = l
+		if len(r.sources) < maxSources {
+			l = rate.NewLimiter(r.each, r.burst)
+			r.sources[source] = l
 		}
 	}
 	if l != nil && !l.AllowN(now, 1) {
@@ -50,11 +55,11 @@ func (r *rates) allow(a netip.Addr, now time.Time) bool {
 	return r.total.AllowN(now, 1)
 }
 
-// sweepLocked forgets addresses that have all their attempts again.
-func (r *rates) sweepLocked(now time.Time) {
-	for a, l := range r.addrs {
+// sweepLocked forgets sources that have all their attempts again.
+func (r *rates[K]) sweepLocked(now time.Time) {
+	for source, l := range r.sources {
 		if l.TokensAt(now) >= float64(r.burst) {
-			delete(r.addrs, a)
+			delete(r.sources, source)
 		}
 	}
 }

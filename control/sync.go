@@ -26,8 +26,8 @@ func (c *Control) syncAgent(ctx context.Context, q *call, w http.ResponseWriter)
 }
 
 func (c *Control) syncGateway(ctx context.Context, q *call, w http.ResponseWriter) error {
-	id := q.gateway.ID
-	return c.sync(ctx, q, w, gatewayStream, id, func(v *view) (api.Document, error) { return v.gatewayDocument(id) })
+	id, token := q.gateway.ID, q.gateway.TokenHash
+	return c.sync(ctx, q, w, gatewayStream, id, func(v *view) (api.Document, error) { return v.gatewayDocument(id, token) })
 }
 
 func (c *Control) syncConnector(ctx context.Context, q *call, w http.ResponseWriter) error {
@@ -35,11 +35,21 @@ func (c *Control) syncConnector(ctx context.Context, q *call, w http.ResponseWri
 	return c.sync(ctx, q, w, connectorStream, id, func(v *view) (api.Document, error) { return v.connectorDocument(vnet.TunnelID(id)) })
 }
 
+// How often a device may be somewhere else: each time is a revision of which everybody hears.
+const (
+	movesPerMinute = 30
+	allMovesPerMin = 60_000
+	allMovesBurst  = 20_000 // a whole account behind another address at once
+)
+
 // seen notes where a device connects from, which policies may ask about.
 func (c *Control) seen(ctx context.Context, q *call) error {
 	if q.device.SourceIP == q.addr.String() {
 		c.lastSeen.note(q.device.ID, time.Now())
 		return nil
+	}
+	if !c.moves.allow(q.device.ID, time.Now()) {
+		return tooMany(5, "the device comes from another address too often")
 	}
 	return c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
 		if err := tx.SeeDevice(ctx, q.device.ID, q.addr.String()); err != nil {

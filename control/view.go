@@ -356,10 +356,11 @@ func agentEntries(entries []targets.Entry) map[string]api.AgentEntry {
 	return m
 }
 
-// gatewayDocument is what a gateway gets.
-func (v *view) gatewayDocument(id string) (api.Document, error) {
-	if !slices.ContainsFunc(v.in.gateways, func(g store.Gateway) bool { return g.ID == id }) {
-		return api.Document{}, kind.New(kind.Unauthenticated, "the gateway was deleted")
+// gatewayDocument is what a gateway gets, while the token is in force by which it came.
+func (v *view) gatewayDocument(id, tokenHash string) (api.Document, error) {
+	i := slices.IndexFunc(v.in.gateways, func(g store.Gateway) bool { return g.ID == id })
+	if i < 0 || v.in.gateways[i].TokenHash != tokenHash {
+		return api.Document{}, kind.New(kind.Unauthenticated, "the gateway was deleted or its token replaced")
 	}
 	return v.document("gateway/"+id, func() (api.Document, error) {
 		self, err := json.Marshal(api.GatewaySyncSelf{

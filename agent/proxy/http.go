@@ -28,6 +28,9 @@ func (s *Server) http(ctx context.Context, c *conn) (relay.Flow, error) {
 		s.malformed.Add(1)
 		return nil, errors.Join(err, writeHTTPError(c, fault.New(string(kind.Invalid), "the request is not HTTP/1.1 or its head is larger than %d bytes", maxHeaderBytes)))
 	}
+	if err := s.authorize(ctx, c); err != nil { // after the request was read, or closing would lose the answer
+		return nil, errors.Join(err, writeHTTPError(c, fault.From(err)))
+	}
 	d, ferr := parseConnect(req)
 	if ferr != nil {
 		s.malformed.Add(1)

@@ -4,8 +4,9 @@
 // target list.
 //
 // The user name of either protocol names the VNET of that connection; none, or an
-// empty one, means the selected VNET. The password is ignored: the listener is on
-// loopback, and who may reach what is decided at the gateway.
+// empty one, means the selected VNET. The password is ignored: who may reach what is
+// decided at the gateway, and which accounts of this machine may use the proxy by
+// Config.Authorize.
 package proxy
 
 import (
@@ -40,7 +41,9 @@ type Config struct {
 	Dialer Dialer
 	// PacketDialer serves UDP ASSOCIATE; nil refuses the command.
 	PacketDialer PacketDialer
-	Logger       *slog.Logger
+	// Authorize refuses a connection by an error, a *fault.Error; nil lets everybody in.
+	Authorize func(net.Conn) error
+	Logger    *slog.Logger
 	// MaxConns bounds the open connections; 0 means 4096.
 	MaxConns int
 	// HandshakeTimeout bounds the time until the request is read; 0 means 10 s.
@@ -59,6 +62,8 @@ type Stats struct {
 	Malformed uint64 // closed because of their handshake
 	Refused   uint64 // requests answered with an error
 	UDPDrops  uint64 // datagrams that no flow took
+	// NotAllowed counts connections of accounts that may not use the proxy.
+	NotAllowed uint64
 }
 
 // Server serves proxy connections.
@@ -68,7 +73,7 @@ type Server struct {
 	open                                    atomic.Int64
 	accepted, overLimit, malformed, refused atomic.Uint64
 	associations, packetFlows               atomic.Int64
-	udpDrops                                atomic.Uint64
+	udpDrops, notAllowed                    atomic.Uint64
 	readers                                 sync.Pool // *bufio.Reader of handshakeBytes
 }
 
@@ -131,6 +136,7 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Open: s.open.Load(), Accepted: s.accepted.Load(), OverLimit: s.overLimit.Load(),
 		Malformed: s.malformed.Load(), Refused: s.refused.Load(), UDPDrops: s.udpDrops.Load(),
+		NotAllowed: s.notAllowed.Load(),
 	}
 }
 
@@ -249,6 +255,19 @@ func (s *Server) handshake(ctx context.Context, c *conn) (relay.Flow, error) {
 		s.malformed.Add(1)
 		return nil, fmt.Errorf("first byte %#02x is neither SOCKS5 nor HTTP", b[0])
 	}
+}
+
+// authorize turns away accounts that may not use the proxy.
+func (s *Server) authorize(ctx context.Context, c *conn) error {
+	if s.cfg.Authorize == nil {
+		return nil
+	}
+	err := s.cfg.Authorize(c.Client)
+	if err != nil {
+		s.notAllowed.Add(1)
+		s.log.InfoContext(ctx, "proxy refused a caller", "src", c.RemoteAddr(), "error", err)
+	}
+	return err
 }
 
 // dial asks the dialer; the handshake's deadline no longer applies.

@@ -85,6 +85,9 @@ func (s *Server) socks(ctx context.Context, c *conn) (relay.Flow, error) {
 		}
 		return nil, err
 	}
+	if err := s.authorize(ctx, c); err != nil { // only now SOCKS has an answer for it
+		return nil, errors.Join(err, writeReply(c, replyNotAllowed, netip.AddrPort{}))
+	}
 	switch {
 	case req.command == commandConnect:
 		return s.socksConnect(ctx, c, user, req)

@@ -85,6 +85,7 @@ func runCommand() *cobra.Command {
 	f.StringVar(&cfg.Socket, "socket", "", "serve warp-cli here (default: $"+localsock.EnvSocket+", or "+localsock.ListenPath()+")")
 	f.StringVar(&cfg.ProxyListen, "proxy-listen", proxy.DefaultListen, "serve SOCKS5 and HTTP CONNECT here; \"off\": nowhere")
 	f.BoolVar(&cfg.AllowRemoteProxy, "proxy-allow-remote", false, "let --proxy-listen be other than loopback: whoever reaches it uses your access")
+	f.BoolVar(&cfg.ProxyAllUsers, "proxy-all-users", false, "let every user of this machine use the proxy, not only those who may operate the agent")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log each flow")
 	return c
 }

@@ -21,14 +21,16 @@ type Gateway struct {
 	Report    api.GatewayReport
 	CreatedAt string
 	UpdatedAt string
+	// TokenHash tells a token that was replaced from the one in force; it is on no record.
+	TokenHash string `json:"-"`
 }
 
-const gatewayColumns = `id, name, report, created_at, updated_at`
+const gatewayColumns = `id, name, report, created_at, updated_at, token_hash`
 
 func scanGateway(rs *sql.Rows) (Gateway, error) {
 	var g Gateway
 	var report string
-	if err := rs.Scan(&g.ID, &g.Name, &report, &g.CreatedAt, &g.UpdatedAt); err != nil {
+	if err := rs.Scan(&g.ID, &g.Name, &report, &g.CreatedAt, &g.UpdatedAt, &g.TokenHash); err != nil {
 		return g, err
 	}
 	return g, json.Unmarshal([]byte(report), &g.Report)
@@ -67,8 +69,9 @@ func (tx *Tx) CreateGateway(ctx context.Context, name string) (Gateway, string, 
 		}
 	}
 	token := NewToken(gatewayTokenPrefix)
+	g.TokenHash = HashToken(token)
 	if _, err := tx.exec(ctx, `INSERT INTO gateways (id, name, name_key, token_hash, report, created_at, updated_at) VALUES ($1, $2, $3, $4, '{}', $5, $5)`,
-		g.ID, g.Name, nameKey(g.Name), HashToken(token), tx.at); err != nil {
+		g.ID, g.Name, nameKey(g.Name), g.TokenHash, tx.at); err != nil {
 		return g, "", err
 	}
 	return g, token, tx.changed(ctx, Gateways, "gateway.create", g.ID, g)
@@ -84,10 +87,12 @@ func (tx *Tx) EnsureGateway(ctx context.Context, name string) (Gateway, string, 
 		return tx.CreateGateway(ctx, name)
 	}
 	token := NewToken(gatewayTokenPrefix)
-	if _, err := tx.exec(ctx, `UPDATE gateways SET token_hash = $1, updated_at = $2 WHERE id = $3`, HashToken(token), tx.at, g.ID); err != nil {
+	g.TokenHash = HashToken(token)
+	if _, err := tx.exec(ctx, `UPDATE gateways SET token_hash = $1, updated_at = $2 WHERE id = $3`, g.TokenHash, tx.at, g.ID); err != nil {
 		return g, "", err
 	}
-	return g, token, tx.audit(ctx, "gateway.rotate_token", Gateways, g.ID, g)
+	// The collection changes, so that a stream that was opened by the old token is looked at, and ends.
+	return g, token, tx.changed(ctx, Gateways, "gateway.rotate_token", g.ID, g)
 }
 
 // ReportGateway keeps what a gateway says of itself.

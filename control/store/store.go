@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,6 +55,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	if err := private(cfg.Path); err != nil {
+		return nil, err
+	}
 	// SQLite has one writer at a time. One connection for writes queues them in Go, where waiting honours the
 	// context, instead of in the busy handler, where it does not.
 	if s.write, err = openSQLite(cfg.Path, true); err != nil {
@@ -88,6 +92,24 @@ func openSQLite(path string, writer bool) (*sql.DB, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return db, nil
+}
+
+// private makes the database file, or takes it from others: the directory may let them look in. SQLite gives the
+// files beside it the mode of the database; those of an earlier run may have been made before.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+		return fmt.Errorf("restrict store: %w", err)
+	}
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if err := os.Chmod(path+suffix, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("restrict store: %w", err)
+		}
+	}
+	return nil
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"weft/internal/kind"
@@ -90,7 +91,7 @@ func object(d *json.Decoder, at string, depth int) error {
 		}
 		place := at + "/" + escape(key)
 		// The decoder matches field names without case, so keys that differ only in case would override each other.
-		folded := strings.ToLower(key)
+		folded := fold(key)
 		if seen[folded] {
 			return kind.Field(place, "the key %q stands twice", clip(key))
 		}
@@ -100,6 +101,20 @@ func object(d *json.Decoder, at string, depth int) error {
 		}
 	}
 	return nil
+}
+
+// fold gives keys that the decoder takes for the same field the same form. It folds as Unicode does, to which the
+// long s is an s and the Kelvin sign a k; lower case alone would tell them apart.
+func fold(key string) string {
+	return strings.Map(func(r rune) rune {
+		for {
+			next := unicode.SimpleFold(r)
+			if next <= r {
+				return next // the smallest of its orbit
+			}
+			r = next
+		}
+	}, key)
 }
 
 func array(d *json.Decoder, at string, depth int) error {

@@ -31,6 +31,7 @@ type Limits struct {
 	MaxSessions          int // connected connectors of all tunnels; 1024
 	MaxSessionsPerTunnel int // 32
 	MaxHandshakes        int // connections that have not proved themselves; 64
+	MaxHandshakesPerHost int // of those, from one IPv4 address or IPv6 /64; a quarter
 }
 
 // Config of a Listener.
@@ -52,7 +53,6 @@ type Listener struct {
 	quic      *quic.Listener
 	keys      atomic.Pointer[map[vnet.TunnelID][]byte]
 	counters  counters
-	handshake chan struct{} // a token per connection that has not proved itself
 	keyed     chan struct{} // closed when the first keys are there
 	keyedOnce sync.Once
 	closeOnce sync.Once
@@ -62,6 +62,9 @@ type Listener struct {
 	sessions map[vnet.TunnelID][]*session
 	total    int
 	next     uint // rotates the start of the search
+	// handshakes are the connections that have not proved themselves, by host; handshaking is their sum.
+	handshakes  map[netip.Addr]int
+	handshaking int
 }
 
 type counters struct {
@@ -97,8 +100,7 @@ func Listen(cfg Config) (*Listener, error) {
 	}
 	l := &Listener{
 		cfg: cfg, socket: socket, transport: tr,
-		handshake: make(chan struct{}, cfg.Limits.MaxHandshakes), keyed: make(chan struct{}),
-		sessions: make(map[vnet.TunnelID][]*session),
+		keyed: make(chan struct{}), sessions: make(map[vnet.TunnelID][]*session), handshakes: make(map[netip.Addr]int),
 	}
 	l.keys.Store(&map[vnet.TunnelID][]byte{})
 	// A connector opens one stream of its own: the one with its Hello.
@@ -117,6 +119,7 @@ func (l Limits) withDefaults() Limits {
 	l.MaxSessions = orDefault(l.MaxSessions, 1024)
 	l.MaxSessionsPerTunnel = orDefault(l.MaxSessionsPerTunnel, 32)
 	l.MaxHandshakes = orDefault(l.MaxHandshakes, 64)
+	l.MaxHandshakesPerHost = orDefault(l.MaxHandshakesPerHost, max(1, l.MaxHandshakes/4))
 	return l
 }
 
@@ -150,14 +153,13 @@ func (l *Listener) Run(ctx context.Context) error {
 			}
 			return fmt.Errorf("accept connector: %w", err)
 		}
-		select {
-		case l.handshake <- struct{}{}:
-		default:
+		host := hostOf(conn.RemoteAddr())
+		if !l.beginHandshake(host) {
 			l.counters.handshakesDropped.Add(1)
 			l.report(ctx, conn.CloseWithError(connwire.CodeRefused, "too many handshakes"))
 			continue
 		}
-		wg.Go(func() { l.serve(ctx, conn) })
+		wg.Go(func() { l.serve(ctx, conn, host) })
 	}
 }
 
@@ -234,10 +236,47 @@ func (l *Listener) Stats() Stats {
 	}
 }
 
+// hostOf names who is behind an address, which QUIC has made sure of: IPv6 addresses of one /64 are one host's to choose.
+func hostOf(a net.Addr) netip.Addr {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	host := u.AddrPort().Addr().Unmap().WithZone("")
+	if host.Is6() {
+		if p, err := host.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return host
+}
+
+// beginHandshake takes a place for a connection that has yet to prove itself. One host has a share of them only, so that
+// nobody can keep the connectors out by opening connections and saying nothing.
+func (l *Listener) beginHandshake(host netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.handshaking >= l.cfg.Limits.MaxHandshakes || l.handshakes[host] >= l.cfg.Limits.MaxHandshakesPerHost {
+		return false
+	}
+	l.handshaking++
+	l.handshakes[host]++
+	return true
+}
+
+func (l *Listener) endHandshake(host netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.handshaking--
+	if l.handshakes[host]--; l.handshakes[host] == 0 {
+		delete(l.handshakes, host)
+	}
+}
+
 // serve runs one connection from its Hello to its end.
-func (l *Listener) serve(ctx context.Context, conn *quic.Conn) {
+func (l *Listener) serve(ctx context.Context, conn *quic.Conn, host netip.Addr) {
 	s, err := l.greet(ctx, conn)
-	<-l.handshake
+	l.endHandshake(host)
 	log := l.cfg.Logger.With(slog.String("remote", conn.RemoteAddr().String()))
 	if err != nil {
 		l.counters.refused.Add(1)

@@ -73,7 +73,9 @@ func runUntilEnd(b *testing.B, f func(context.Context) error) {
 	go func() { done <- f(ctx) }()
 	b.Cleanup(func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
 	})
 }
 

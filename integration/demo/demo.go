@@ -195,13 +195,13 @@ It is running. In another terminal:
   warp-cli vnet
   warp-cli ssh %s@host-a                  commands there: hostname, ticks 5, whoami, exit
   warp-cli ssh %s@%s                (switch with: warp-cli vnet staging)
-  curl -x socks5h://staging:x@%s telnet://%s:22 | head -1
+  ssh -o ProxyCommand="nc -X 5 -x %s %%h %%p" %s@%s
 
   eval "$(weft dev env --dir %s)"         the management API, for curl and Terraform
   tail -f %s
 
 Ctrl-C ends everything and removes the folder.
-`, d.socket, filepath.Dir(d.bin.CLI), login, login, address, d.proxy, address, d.devDir(), filepath.Join(d.devDir(), "audit.jsonl"))
+`, d.socket, filepath.Dir(d.bin.CLI), login, login, address, d.proxy, login, address, d.devDir(), filepath.Join(d.devDir(), "audit.jsonl"))
 }
 
 func (d *demo) devDir() string { return filepath.Join(d.dir, "dev") }

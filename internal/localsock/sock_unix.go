@@ -103,7 +103,8 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 }
 
 // prepareDir makes dir if it is missing and refuses one that another user
-// could rename our socket in, unless the sticky bit forbids just that.
+// could rename our socket in. The sticky bit keeps others from it, but not the
+// directory's owner.
 func prepareDir(dir string) error {
 	mode := fs.FileMode(0o700)
 	if os.Geteuid() == 0 {
@@ -123,7 +124,7 @@ func prepareDir(dir string) error {
 	sticky := fi.Mode()&fs.ModeSticky != 0
 	owned := int(st.Uid) == os.Geteuid() || st.Uid == 0
 	writable := fi.Mode().Perm()&0o022 != 0
-	if !sticky && (!owned || writable) {
+	if !owned || writable && !sticky {
 		return fmt.Errorf("directory %s (owner uid %d, mode %04o): %w", dir, st.Uid, fi.Mode().Perm(), ErrUnsafe)
 	}
 	return nil
