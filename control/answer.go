@@ -172,10 +172,13 @@ func methodNotAllowed(method string, allow []string) error {
 	}
 }
 
-func tooMany(retryAfter int, format string, args ...any) error {
+// retryAfterSeconds is when a refused request may come again.
+const retryAfterSeconds = 5
+
+func tooMany(format string, args ...any) error {
 	return &failure{
-		is:     kind.New(kind.Limit, format, args...).WithHint("try again in %d seconds", retryAfter),
-		status: http.StatusTooManyRequests, code: codeLimit, retryAfter: retryAfter,
+		is:     kind.New(kind.Limit, format, args...).WithHint("try again in %d seconds", retryAfterSeconds),
+		status: http.StatusTooManyRequests, code: codeLimit, retryAfter: retryAfterSeconds,
 	}
 }
 

@@ -35,7 +35,7 @@ func (c *Control) createEnrolmentKey(ctx context.Context, q *call) (answer, erro
 // authEnrol comes before the body: the key is in it, so until then all that is known is the address.
 func authEnrol(c *Control, _ context.Context, q *call) error {
 	if !c.enrolments.allow(hostOf(q.addr), time.Now()) {
-		return tooMany(5, "too many enrolments")
+		return tooMany("too many enrolments")
 	}
 	return nil
 }

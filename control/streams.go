@@ -53,10 +53,10 @@ func (s *streams) enter(ctx context.Context, kind streamKind, q *call, id string
 	defer s.mu.Unlock()
 	key := streamKey{kind, id}
 	if s.total >= s.most {
-		return nil, nil, tooMany(5, "the control plane has reached its limit of %d streams", s.most)
+		return nil, nil, tooMany("the control plane has reached its limit of %d streams", s.most)
 	}
 	if len(s.open[key]) >= maxStreams[kind] {
-		return nil, nil, tooMany(5, "%d streams with this credential are open already", maxStreams[kind])
+		return nil, nil, tooMany("%d streams with this credential are open already", maxStreams[kind])
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	o := &openStream{cancel: cancel, info: api.TunnelConnection{

@@ -49,7 +49,7 @@ func (c *Control) seen(ctx context.Context, q *call) error {
 		return nil
 	}
 	if !c.moves.allow(q.device.ID, time.Now()) {
-		return tooMany(5, "the device comes from another address too often")
+		return tooMany("the device comes from another address too often")
 	}
 	return c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
 		if err := tx.SeeDevice(ctx, q.device.ID, q.addr.String()); err != nil {

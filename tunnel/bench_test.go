@@ -151,15 +151,31 @@ type benchMetric struct {
 	run func(b *testing.B, s system) map[string]float64
 }
 
+// bulkOf measures streams in one direction.
+func bulkOf(direction string, streams int) func(*testing.B, system) map[string]float64 {
+	return func(b *testing.B, s system) map[string]float64 {
+		b.Helper()
+		return bulk(b, s, direction, streams)
+	}
+}
+
+// exchangesBeside measures small exchanges, alone ("") or beside a bulk stream.
+func exchangesBeside(direction string) func(*testing.B, system) map[string]float64 {
+	return func(b *testing.B, s system) map[string]float64 {
+		b.Helper()
+		return exchanges(b, s, direction)
+	}
+}
+
 var benchMetrics = []benchMetric{
-	{func(b *testing.B, s system) map[string]float64 { return bulk(b, s, "down", 1) }},
-	{func(b *testing.B, s system) map[string]float64 { return bulk(b, s, "up", 1) }},
-	{func(b *testing.B, s system) map[string]float64 { return bulk(b, s, "down", 8) }},
-	{func(b *testing.B, s system) map[string]float64 { return bulk(b, s, "up", 8) }},
+	{bulkOf("down", 1)},
+	{bulkOf("up", 1)},
+	{bulkOf("down", 8)},
+	{bulkOf("up", 8)},
 	{connections},
-	{func(b *testing.B, s system) map[string]float64 { return exchanges(b, s, "") }},
-	{func(b *testing.B, s system) map[string]float64 { return exchanges(b, s, "down") }},
-	{func(b *testing.B, s system) map[string]float64 { return exchanges(b, s, "up") }},
+	{exchangesBeside("")},
+	{exchangesBeside("down")},
+	{exchangesBeside("up")},
 }
 
 // load runs streams until stop is called, which returns the bytes that

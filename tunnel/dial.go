@@ -24,7 +24,7 @@ func (t *Tunnel) DialTCP(ctx context.Context, local netip.Addr, remote netip.Add
 	if err != nil {
 		return nil, err
 	}
-	conn, err := t.connectTCP(ctx, ep, wq, local, remote)
+	conn, err := t.connectTCP(ctx, ep, wq, remote)
 	if err != nil {
 		return nil, fmt.Errorf("dial TCP %s from %s: %w", remote, local, err)
 	}
@@ -91,7 +91,7 @@ func (t *Tunnel) dialEndpoint(ctx context.Context, network string, local netip.A
 }
 
 // connectTCP performs the handshake; it owns ep and the flow's place.
-func (t *Tunnel) connectTCP(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, local netip.Addr, remote netip.AddrPort) (*TCPConn, error) {
+func (t *Tunnel) connectTCP(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, remote netip.AddrPort) (*TCPConn, error) {
 	fail := func(err error) (*TCPConn, error) {
 		ep.Abort()
 		ep.Close()

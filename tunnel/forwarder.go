@@ -59,6 +59,7 @@ func (t *Tunnel) arriveTCP(fwd *tcp.Forwarder, id stack.TransportEndpointID, pkt
 		return true
 	case dialReset:
 		return false // the stack resets
+	case dialNew:
 	}
 	if !fwd.HandlePacket(id, pkt) {
 		t.flows.endDial(flow, src)
