@@ -49,13 +49,20 @@ func serveSSH(tb testing.TB, ca ssh.PublicKey) *sshTarget {
 	target.hostKey.Store(newSigner(tb))
 	checker := &ssh.CertChecker{IsUserAuthority: func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), ca.Marshal()) }}
 	target.addr = listen(tb, func(c *net.TCPConn) {
-		cfg := &ssh.ServerConfig{PublicKeyCallback: checker.Authenticate}
+		cfg := &ssh.ServerConfig{
+			PublicKeyCallback: checker.Authenticate,
+			// Before the client hears of it: who counts a login that was seen must find it here.
+			AuthLogCallback: func(_ ssh.ConnMetadata, _ string, err error) {
+				if err == nil {
+					target.logins.Add(1)
+				}
+			},
+		}
 		cfg.AddHostKey(target.hostKey.Load().(ssh.Signer))
 		conn, chans, reqs, err := ssh.NewServerConn(countReads{c, &target.bytes}, cfg)
 		if err != nil {
 			return
 		}
-		target.logins.Add(1)
 		go ssh.DiscardRequests(reqs)
 		for ch := range chans {
 			channel, requests, err := ch.Accept()

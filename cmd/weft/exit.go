@@ -97,6 +97,8 @@ func report(w io.Writer, err error) {
 	msg := "weft: " + err.Error() + "\n"
 	if e, ok := errors.AsType[*kind.Error](err); ok && e.Hint != "" {
 		msg += "hint: " + e.Hint + "\n"
+	} else if isCobraUsage(err) {
+		msg += "hint: see \"weft --help\", or --help after a command\n"
 	} else if errors.Is(err, syscall.EADDRINUSE) {
 		msg += "hint: another program holds that port; stop it or choose another port\n"
 	}

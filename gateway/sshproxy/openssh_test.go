@@ -13,11 +13,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh"
 
 	"weft/internal/sshhost"
@@ -38,6 +41,32 @@ func needPrograms(tb testing.TB, names ...string) {
 		if _, err := exec.LookPath(n); err != nil {
 			tb.Skipf("%s is not installed", n)
 		}
+	}
+}
+
+// needTerminals skips where an sshd of the current user could give no terminal: it wants a new one to belong to the group
+// tty, which only root or the options of devpts can give it.
+func needTerminals(tb testing.TB) {
+	tb.Helper()
+	master, slave, err := pty.Open()
+	if err != nil {
+		tb.Skipf("no pseudo-terminal here: %v", err)
+	}
+	defer func() {
+		if err := errors.Join(slave.Close(), master.Close()); err != nil {
+			tb.Error(err)
+		}
+	}()
+	group, err := user.LookupGroup("tty")
+	if err != nil {
+		return // then sshd wants it to belong to the user's own
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Chown(slave.Name(), os.Getuid(), gid); err != nil {
+		tb.Skipf("sshd as this user cannot give a terminal: %v", err)
 	}
 }
 
@@ -206,11 +235,16 @@ func TestOpenSSH_Commands(t *testing.T) {
 	o.ssh("hello", "weft", "cat").want(t, "half-close", 0, "hello")
 	o.ssh("echo from-shell; exit 4\n", "-T", "weft").want(t, "shell", 4, "from-shell\n")
 	o.ssh("", "-o", "SendEnv=LC_WEFT WEFT_SECRET", "weft", `echo "$LC_WEFT,$WEFT_SECRET"`).want(t, "environment", 0, "passed,\n")
-	r = o.ssh("", "-tt", "weft", "test -t 0 && echo $TERM; stty size >/dev/null && echo tty")
+	o.ssh("", "-N", "-f", "-o", "ExitOnForwardFailure=yes", "-L", freePort(t)+":127.0.0.1:1", "weft").want(t, "-N -f with -L", 0, "")
+}
+
+func TestOpenSSH_Terminal(t *testing.T) {
+	needTerminals(t)
+	o := newOpenSSH(t)
+	r := o.ssh("", "-tt", "weft", "test -t 0 && echo $TERM; stty size >/dev/null && echo tty")
 	if !strings.Contains(r.stdout, "tty\r\n") || r.code != 0 {
 		t.Errorf("pty: %+v", r)
 	}
-	o.ssh("", "-N", "-f", "-o", "ExitOnForwardFailure=yes", "-L", freePort(t)+":127.0.0.1:1", "weft").want(t, "-N -f with -L", 0, "")
 }
 
 func freePort(tb testing.TB) string {

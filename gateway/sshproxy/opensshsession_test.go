@@ -79,6 +79,7 @@ func (c *clientTerminal) expect(t *testing.T, text string) {
 }
 
 func TestOpenSSH_WindowChange(t *testing.T) {
+	needTerminals(t)
 	o := newOpenSSH(t)
 	c := o.terminal(t, `trap 'stty size; exit 6' WINCH; stty size; echo ready; while :; do sleep 0.05; done`)
 	c.expect(t, "24 80\r\nready")
@@ -93,6 +94,7 @@ func TestOpenSSH_WindowChange(t *testing.T) {
 }
 
 func TestOpenSSH_CutShowsWhy(t *testing.T) {
+	needTerminals(t)
 	o := newOpenSSH(t)
 	c := o.terminal(t, "echo ready; sleep 100")
 	c.expect(t, "ready")
