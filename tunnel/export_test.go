@@ -111,3 +111,9 @@ func LastAge(t *Tunnel) time.Duration {
 	defer in.mu.Unlock()
 	return in.wait
 }
+
+// Buffers are the sizes of a connection's buffers.
+func Buffers(c *TCPConn) (send, receive int64) {
+	o := c.ep.SocketOptions()
+	return o.GetSendBufferSize(), o.GetReceiveBufferSize()
+}

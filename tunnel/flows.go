@@ -57,6 +57,13 @@ func (t *flowTable) reserve(src sourceKey) (dropCause, bool) {
 	return 0, true
 }
 
+// held is how many places a source has.
+func (t *flowTable) held(src sourceKey) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.flows[src]
+}
+
 // release gives a place back.
 func (t *flowTable) release(src sourceKey) {
 	t.mu.Lock()

@@ -126,6 +126,7 @@ func (r *TCPRequest) Accept() (*TCPConn, error) {
 		r.t.flows.release(r.source)
 		return nil, err
 	}
+	limitBuffers(ep, r.t.flows.held(r.source))
 	if !r.t.flows.add(&c.flowConn, r.flow, r.source) {
 		return nil, ErrClosed
 	}

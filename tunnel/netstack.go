@@ -29,6 +29,10 @@ const (
 	bufferMin     = 4 << 10
 	bufferDefault = 1 << 20
 	bufferMax     = 8 << 20
+	bufferFloor   = 64 << 10 // of limitBuffers; a window's worth of a busy LAN
+	// bufferBudget is what the buffers of one source may hold in each direction
+	// once it has many flows: a peer that reads nothing fills all of them.
+	bufferBudget = 256 << 20
 	// timeWait is short because the forwarder cannot hand a SYN to an endpoint
 	// that still waits: with 60 s, a reused port makes a dial hang. WireGuard's
 	// replay window keeps old segments away, which is what TIME_WAIT is for.
@@ -140,6 +144,17 @@ func tuneTCP(ep tcpip.Endpoint) error {
 		return fmt.Errorf("set keep-alive count: %s", err)
 	}
 	return nil
+}
+
+// limitBuffers gives a flow of a source with so many flows its share of the
+// budget, where that is less than a flow has by default.
+func limitBuffers(ep tcpip.Endpoint, flows int) {
+	share := int64(max(bufferBudget/max(flows, 1), bufferFloor))
+	if share >= bufferDefault {
+		return
+	}
+	ep.SocketOptions().SetSendBufferSize(share, true)
+	ep.SocketOptions().SetReceiveBufferSize(share, true)
 }
 
 func protocolOf(a netip.Addr) tcpip.NetworkProtocolNumber {
