@@ -299,6 +299,18 @@ func (c *Control) CreateToken(ctx context.Context, name string) (token string, e
 	return token, err
 }
 
+// RevokeTokens ends the API tokens of a name, at once and for a control plane that runs too. It is kind.NotFound when
+// there is none.
+func (c *Control) RevokeTokens(ctx context.Context, name string) (n int64, err error) {
+	err = c.store.Update(ctx, store.System, func(tx *store.Tx) (err error) {
+		if n, err = tx.RevokeTokens(ctx, name); err == nil && n == 0 {
+			err = kind.New(kind.NotFound, "there is no API token %q", name)
+		}
+		return err
+	})
+	return n, err
+}
+
 // EnsureGateway makes the gateway of a name known and gives it a new token in place of its old one.
 func (c *Control) EnsureGateway(ctx context.Context, name string) (token string, err error) {
 	err = c.store.Update(ctx, store.System, func(tx *store.Tx) (err error) {

@@ -202,3 +202,38 @@ func TestConnections_OneHostCannotTakeAll_regression(t *testing.T) {
 		t.Errorf("another host: %v", err)
 	}
 }
+
+// Two mailboxes that only Unicode folding makes equal are two users: the policy tells them apart, and enrolment must not
+// give a device of the one the identity of the other.
+func TestEnrol_MailboxesThatFoldToOne_regression(t *testing.T) {
+	s := controltest.New(t)
+	one, two := s.Enrol("kim@company.com", "laptop"), s.Enrol("\u212aim@company.com", "laptop")
+	if one.Email == two.Email {
+		t.Errorf("both are %q", one.Email)
+	}
+	if same := s.Enrol("KIM@company.com", "phone"); same.Email != one.Email {
+		t.Errorf("ASCII case makes a user of its own: %q", same.Email)
+	}
+}
+
+// A token that leaked must be revocable, by another process than the one that serves.
+func TestRevokeTokens_WhileAnotherProcessServes_regression(t *testing.T) {
+	dir := t.TempDir()
+	s := controltest.Start(t, control.Config{Dir: dir})
+	c := newRawClient(t, s)
+	c.good(t, http.MethodGet, "~/infrastructure/targets", "")
+	other, err := control.New(control.Config{Dir: dir, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }() // read only from here on
+	if n, err := other.RevokeTokens(t.Context(), "test"); err != nil || n != 1 {
+		t.Fatalf("revoked %d, %v", n, err)
+	}
+	if r := c.admin(t, http.MethodGet, "~/infrastructure/targets", ""); r.status != http.StatusUnauthorized {
+		t.Errorf("status %d: %s", r.status, r.raw)
+	}
+	if _, err := other.RevokeTokens(t.Context(), "test"); !kind.Is(err, kind.NotFound) {
+		t.Errorf("a second time: %v", err)
+	}
+}

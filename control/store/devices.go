@@ -63,7 +63,7 @@ func (r *Reader) ListDevices(ctx context.Context, f DeviceFilter, limit int) ([]
 	if f.IDs != nil {
 		w.addIn(`d.registration_id`, f.IDs)
 	}
-	for column, v := range map[string]string{"d.user_id": f.UserID, "u.email_key": nameKey(f.Email), "d.id": f.Device} {
+	for column, v := range map[string]string{"d.user_id": f.UserID, "u.email_key": emailKey(f.Email), "d.id": f.Device} {
 		if v != "" {
 			w.add(column+` = ?`, v)
 		}

@@ -45,7 +45,7 @@ func (tx *Tx) CreateEnrolmentKey(ctx context.Context, in api.NewEnrolmentKey) (E
 	secret := NewToken(keySecretStart)
 	if _, err := tx.exec(ctx, `INSERT INTO enrolment_keys (id, hash, email, email_key, name, group_list, max_uses, uses, created_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9)`,
-		k.ID, HashToken(secret), k.Email, nameKey(k.Email), k.Name, groupText(k.Groups), k.MaxUses, k.CreatedAt, k.ExpiresAt); err != nil {
+		k.ID, HashToken(secret), k.Email, emailKey(k.Email), k.Name, groupText(k.Groups), k.MaxUses, k.CreatedAt, k.ExpiresAt); err != nil {
 		return k, "", err
 	}
 	return k, secret, tx.audit(ctx, "enrolment_key.create", "enrolment_keys", k.ID, k)

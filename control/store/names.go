@@ -50,4 +50,15 @@ func checkText(pointer, s string) error {
 
 func nameKey(s string) string { return strings.ToLower(s) }
 
+// emailKey is what tells users apart: ASCII case does not, as for the policy. Unicode would make one mailbox of two (the
+// Kelvin sign is a k to it), and enrol a device of the one as the other's.
+func emailKey(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
 func asKind(err error) (*kind.Error, bool) { return errors.AsType[*kind.Error](err) }

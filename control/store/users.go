@@ -40,7 +40,7 @@ func scanUser(rs *sql.Rows) (User, error) {
 func (r *Reader) ListUsers(ctx context.Context, f UserFilter, p Page) (list []User, total int, err error) {
 	var w where
 	if f.Email != "" {
-		w.add(`u.email_key = ?`, nameKey(f.Email))
+		w.add(`u.email_key = ?`, emailKey(f.Email))
 	}
 	if f.Name != "" {
 		w.add(`LOWER(u.name) = ?`, nameKey(f.Name))
@@ -67,7 +67,7 @@ func (r *Reader) User(ctx context.Context, id string) (User, error) {
 }
 
 func (r *Reader) userByEmail(ctx context.Context, email string) (User, bool, error) {
-	return one(ctx, r.q, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.email_key = $1`, nameKey(email))
+	return one(ctx, r.q, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.email_key = $1`, emailKey(email))
 }
 
 // RevokeUser takes everything from a user: the identity, every registration and every enrolment key that was given
@@ -77,7 +77,7 @@ func (tx *Tx) RevokeUser(ctx context.Context, email string) error {
 	if err != nil {
 		return err
 	}
-	keys, err := tx.exec(ctx, `UPDATE enrolment_keys SET revoked_at = $1 WHERE email_key = $2 AND revoked_at IS NULL`, tx.at, nameKey(email))
+	keys, err := tx.exec(ctx, `UPDATE enrolment_keys SET revoked_at = $1 WHERE email_key = $2 AND revoked_at IS NULL`, tx.at, emailKey(email))
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (tx *Tx) enrolUser(ctx context.Context, k EnrolmentKey) (User, error) {
 	if !known {
 		u = User{User: api.User{ID: newID(), Email: k.Email, Name: k.Name, CreatedAt: tx.at, UpdatedAt: tx.at}, Groups: k.Groups}
 		if _, err := tx.exec(ctx, `INSERT INTO users (id, email, email_key, name, group_list, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)`,
-			u.ID, u.Email, nameKey(u.Email), u.Name, groupText(u.Groups), tx.at); err != nil {
+			u.ID, u.Email, emailKey(u.Email), u.Name, groupText(u.Groups), tx.at); err != nil {
 			return u, err
 		}
 		return u, tx.changed(ctx, Users, "user.create", u.ID, u)
