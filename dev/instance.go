@@ -46,7 +46,7 @@ func (d *Dev) record(ctx context.Context, ctl *control.Control, p ports) (instan
 	if err := writeFile(instancePath(d.cfg.Dir), append(b, '\n')); err != nil {
 		return instance{}, err
 	}
-	return in, writeFile(bundlePath(d.cfg.Dir), bundle(in.CAPEM))
+	return in, writeFile(bundlePath(d.cfg.Dir), bundle(in.CAPEM, bundlePath(d.cfg.Dir)))
 }
 
 // apiToken keeps the token of the first start as long as its file exists.

@@ -140,12 +140,15 @@ func TestBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("SSL_CERT_FILE", system)
-	got := string(dev.BundleForTest("ours\n\n"))
+	got := string(dev.BundleForTest("ours\n\n", ""))
 	if got != "ours\n"+theirs {
 		t.Errorf("bundle is %q", got)
 	}
+	if got := string(dev.BundleForTest("ours", system)); strings.Contains(got, "theirs") {
+		t.Error("a bundle of an earlier start is taken for the system's")
+	}
 	t.Setenv("SSL_CERT_FILE", filepath.Join(t.TempDir(), "none"))
-	if got := string(dev.BundleForTest("ours")); !strings.HasPrefix(got, "ours\n") {
+	if got := string(dev.BundleForTest("ours", "")); !strings.HasPrefix(got, "ours\n") {
 		t.Errorf("bundle without the user's file is %.40q", got)
 	}
 }

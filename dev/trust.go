@@ -18,10 +18,14 @@ var systemBundles = []string{
 }
 
 // bundle joins the development authority with those that the system trusts, so that one SSL_CERT_FILE serves both. The
-// first certificate is ours. SSL_CERT_FILE itself comes first in the search: the user's choice of authorities stays.
-func bundle(caPEM string) []byte {
+// first certificate is ours. SSL_CERT_FILE itself comes first in the search, so that the user's choice of authorities stays, unless
+// it is own: that happens when Dev is started again in a shell that has its environment.
+func bundle(caPEM, own string) []byte {
 	out := append(bytes.TrimSpace([]byte(caPEM)), '\n')
 	for _, path := range append([]string{os.Getenv("SSL_CERT_FILE")}, systemBundles...) {
+		if path == own {
+			continue
+		}
 		b, err := os.ReadFile(path)
 		if err != nil || !bytes.Contains(b, []byte("-----BEGIN CERTIFICATE-----")) {
 			continue

@@ -132,10 +132,8 @@ func (g *Gateway) record(ctx context.Context, s *sessions.Session) error {
 		return err
 	}
 	// The state may have changed between the decision and the table: then the flow was not there to be cut.
-	if view := g.view.Load(); view.Revision() != s.Revision {
-		if err := keep(view, s); err != nil {
-			s.Cut(err)
-		}
+	if err := keep(g.view.Load(), s); err != nil {
+		s.Cut(err)
 	}
 	return nil
 }

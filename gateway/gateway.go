@@ -60,6 +60,7 @@ type Gateway struct {
 	contact atomic.Pointer[time.Time] // last with control
 	// outdated is set while the newest state is one that did not compile.
 	outdated atomic.Bool
+	good     *api.GatewayState // what view was compiled from; of the goroutine that follows control
 	table    *sessions.Table
 	denials  *denials
 	probes   *probes
@@ -219,8 +220,9 @@ func (g *Gateway) watch(ctx context.Context) error {
 	return fmt.Errorf("follow control: %w", api.Watch(ctx, g.cfg.Control, api.PathGatewaySync, cfg))
 }
 
-// apply makes st the state that decides, and cuts what it no longer allows. A state that does not compile is not
-// applied: the old one goes on, and grows stale until there is one that does. heard is when control sent it; zero
+// apply makes st the state that decides, and cuts what it no longer allows. Of a state that does not
+// compile only what it takes away is applied; the rest of the old one goes on, and grows stale until there is one that
+// does. heard is when control sent it; zero
 // means that it is the last run's, and as old as it was.
 func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewayState, heard time.Time) bool {
 	start := time.Now()
@@ -230,6 +232,7 @@ func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewaySta
 		g.counts.badStates.Add(1)
 		g.log.ErrorContext(ctx, "state from control does not compile; the old one stays in force",
 			slog.Uint64("policy_rev", revision), slog.Any("error", err))
+		g.applyNarrowed(ctx, st)
 		return false
 	}
 	for _, p := range view.Problems() {
@@ -238,8 +241,35 @@ func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewaySta
 	if !heard.IsZero() {
 		g.contact.Store(&heard)
 	}
-	g.view.Store(view)
 	g.outdated.Store(false)
+	g.good = st
+	g.install(ctx, view, start)
+	return true
+}
+
+// applyNarrowed takes away what a state that does not compile takes away.
+func (g *Gateway) applyNarrowed(ctx context.Context, next *api.GatewayState) {
+	if g.good == nil {
+		return // there is no view either, and everything is denied
+	}
+	revision := g.view.Load().Revision() // what is in force is still that one, less what was taken away
+	start := time.Now()
+	st := narrowed(g.good, next)
+	view, err := enforce.Compile(revision, st)
+	if err != nil { // a part of a state that compiled does compile; if not, nothing is the safe answer
+		g.log.ErrorContext(ctx, "what is left of the old state does not compile; everything is denied", slog.Any("error", err))
+		st = &api.GatewayState{Self: g.good.Self}
+		if view, err = enforce.Compile(revision, st); err != nil {
+			return
+		}
+	}
+	g.good = st
+	g.install(ctx, view, start)
+}
+
+// install makes a view the one that decides and cuts what it no longer allows.
+func (g *Gateway) install(ctx context.Context, view *enforce.View, start time.Time) {
+	g.view.Store(view)
 	cut := g.table.Reevaluate(func(s *sessions.Session) error { return keep(view, s) })
 	g.connectors.SetTunnels(tunnelKeys(view))
 	g.peers.set(ctx, view)
@@ -253,9 +283,8 @@ func (g *Gateway) apply(ctx context.Context, revision uint64, st *api.GatewaySta
 	})
 	g.denials.keep(func(id string) bool { return known[id] })
 	g.counts.cut.Add(uint64(cut))
-	g.log.InfoContext(ctx, "state applied", slog.Uint64("policy_rev", revision), slog.Int("devices", len(known)),
+	g.log.InfoContext(ctx, "state applied", slog.Uint64("policy_rev", view.Revision()), slog.Int("devices", len(known)),
 		slog.Int("flows_cut", cut), slog.Duration("took", time.Since(start)))
-	return true
 }
 
 func tunnelKeys(view *enforce.View) map[vnet.TunnelID][]byte {

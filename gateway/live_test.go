@@ -172,6 +172,39 @@ func TestState_OneThatDoesNotCompileGrowsStale(t *testing.T) {
 	readName(t, w.mustDial(slotA, portTCP))
 }
 
+// Whatever is wrong with a state, who is revoked in it loses access now, not when somebody has mended it.
+func TestState_RevocationInOneThatDoesNotCompile_regression(t *testing.T) {
+	twin := func(st *api.GatewayState) {
+		st.Targets["twin"] = api.WireTarget{ID: "twin", Hostname: "twin", IPv4: &api.AgentAddress{Addr: targetAddr, VNET: netA}}
+	}
+	for _, tt := range []struct {
+		name   string
+		revoke func(*api.GatewayState)
+	}{
+		{"the device", func(st *api.GatewayState) { st.Devices = without(st.Devices, device) }},
+		{"the user", func(st *api.GatewayState) {
+			st.Identities[user] = access.Identity{UserID: user, Email: "jdoe@company.com", Revoked: true}
+		}},
+		{"the target", func(st *api.GatewayState) { st.Targets = without(st.Targets, "ta") }},
+		{"the application", func(st *api.GatewayState) { st.Applications = without(st.Applications, "app") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portTCP): serveTCP(t, "a")})
+			c := w.mustDial(slotA, portTCP)
+			readName(t, c)
+			w.control.update(func(st *api.GatewayState) {
+				twin(st)
+				tt.revoke(st)
+			})
+			w.eventually("the flow is cut", 5*time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 0 })
+			if _, err := w.dialWithin(slotA, at(portTCP), time.Second); err == nil {
+				t.Error("a new flow is allowed")
+			}
+		})
+	}
+}
+
 func TestRestart_OldStateDeniesUntilControlAnswers(t *testing.T) {
 	w := newWorld(t)
 	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portTCP): serveTCP(t, "a")})

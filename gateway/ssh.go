@@ -151,11 +151,15 @@ func (x *sshSession) checkHostKey(ctx context.Context, key ssh.PublicKey) error 
 	return errors.Join(err, x.g.audit.Write(e))
 }
 
+// onEvent puts what happens inside on record, before it happens; no record, no session.
 func (x *sshSession) onEvent(ctx context.Context, ev sshproxy.Event) {
 	e := x.g.event(audit.SSHEvent, x.s)
 	e.Type, e.Detail = ev.Type, ev.Detail
 	if err := x.g.audit.Write(e); err != nil {
-		x.g.log.ErrorContext(ctx, "ssh event not on record", slog.String("session_id", x.s.ID), slog.Any("error", err))
+		x.g.log.ErrorContext(ctx, "ssh event not on record: session cut", slog.String("session_id", x.s.ID), slog.Any("error", err))
+		x.s.Cut(&sessions.CutError{
+			Reason: endAuditFailed, Message: "the gateway cannot record it; ask the administrator to check the gateway's audit log",
+		})
 	}
 }
 

@@ -27,6 +27,7 @@ type sshTarget struct {
 	hostKey atomic.Value // ssh.Signer
 	logins  atomic.Int64
 	bytes   atomic.Int64 // received before any login
+	execs   atomic.Int64
 }
 
 func newSigner(tb testing.TB) ssh.Signer {
@@ -68,7 +69,7 @@ func serveSSH(tb testing.TB, ca ssh.PublicKey) *sshTarget {
 			if err != nil {
 				return
 			}
-			go serveChannel(channel, requests, conn.User())
+			go serveChannel(channel, requests, conn.User(), &target.execs)
 		}
 	})
 	return target
@@ -85,11 +86,12 @@ func (c countReads) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func serveChannel(ch ssh.Channel, reqs <-chan *ssh.Request, user string) {
+func serveChannel(ch ssh.Channel, reqs <-chan *ssh.Request, user string, execs *atomic.Int64) {
 	defer func() { _ = ch.Close() }()
 	for r := range reqs {
 		switch r.Type {
 		case "exec":
+			execs.Add(1)
 			_ = r.Reply(true, nil)
 			_, _ = fmt.Fprintf(ch, "%s ran %s", user, r.Payload[4:])
 			_, _ = ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{7}))
@@ -163,6 +165,31 @@ func TestSSH_RunsACommandAsTheGrantedUser(t *testing.T) {
 	if e := w.lastAudit(audit.FlowClose); e.Login != "ubuntu" || *e.BytesUp == 0 || *e.BytesDown == 0 {
 		t.Errorf("close event: login %q, up %d, down %d", e.Login, *e.BytesUp, *e.BytesDown)
 	}
+}
+
+// A command that cannot be put on record must not run, however long ago its session was let in.
+func TestSSH_NoLineNoCommand_regression(t *testing.T) {
+	disk := new(fullDisk)
+	w := newWorld(t, withAudit(disk))
+	target := serveSSH(t, w.control.ca.PublicKey())
+	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portSSH): target.addr})
+	client, banner, err := w.login("ubuntu")
+	if err != nil {
+		t.Fatalf("login: %v (%s)", err, banner)
+	}
+	session, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.full.Store(true)
+	if out, err := session.Output("uptime"); err == nil || len(out) > 0 {
+		t.Errorf("it ran: %q, %v", out, err)
+	}
+	w.eventually("the session is cut", 5*time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 0 })
+	if n := target.execs.Load(); n != 0 {
+		t.Errorf("%d commands reached the target", n)
+	}
+	disk.full.Store(false) // the stop of the gateway goes on record too
 }
 
 func TestSSH_OtherUserIsRefusedBeforeTheTarget(t *testing.T) {

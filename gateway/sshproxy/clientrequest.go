@@ -82,6 +82,13 @@ func (c *channel) start(req *ssh.Request, event, key, value string, err error) {
 	} else {
 		c.event(event, key, value)
 	}
+	select {
+	case <-c.x.done: // whoever keeps the record could not, and ends the session for it: then nothing runs
+		c.answer()
+		_ = req.Reply(false, nil) // as above
+		return
+	default:
+	}
 	c.starting.Store(true)
 	ok, err := c.up.SendRequest(req.Type, true, req.Payload)
 	c.running = ok && err == nil

@@ -8,6 +8,7 @@ import (
 // Limits bound what one client connection can make the gateway do. A zero field means the default in its comment.
 type Limits struct {
 	Channels          int           // open session channels at a time; 64
+	ChannelsPerSecond int           // session channels opened per second, above which they wait, after a burst of Channels; 64
 	RequestsPerSecond int           // channel requests per second and channel, above which they wait; 256
 	EnvCount          int           // environment variables per channel; 64
 	EnvBytes          int           // their names and values together; 32 KiB
@@ -20,6 +21,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	orDefault(&l.Channels, 64)
+	orDefault(&l.ChannelsPerSecond, 64)
 	orDefault(&l.RequestsPerSecond, 256)
 	orDefault(&l.EnvCount, 64)
 	orDefault(&l.EnvBytes, 32<<10)

@@ -675,3 +675,26 @@ func TestServe_EndsWithEverythingOpen(t *testing.T) {
 		t.Logf("client ended with %v", err)
 	}
 }
+
+// A channel lives for one command, which goes on record with up to 128 KiB, and a record that cannot be written refuses
+// everybody: one user who opens channels as fast as it goes must not fill the disk.
+func TestServe_ChannelRate_regression(t *testing.T) {
+	w := hostWorld(t, limit(sshproxy.Limits{Channels: 4, ChannelsPerSecond: 20}))
+	c := w.dial("root")
+	begin := time.Now()
+	for range 14 {
+		s, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Run("hostname"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(begin); took < 400*time.Millisecond {
+		t.Errorf("14 sessions took %v, want at least half a second for the 10 beyond the burst", took)
+	}
+	if w.proxy.Stats().RequestsThrottled == 0 {
+		t.Error("nothing is counted")
+	}
+}

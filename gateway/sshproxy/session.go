@@ -43,9 +43,11 @@ type session struct {
 
 	bytesUp, bytesDown atomic.Uint64
 	exitStatus         atomic.Pointer[uint32]
-	ending             atomic.Bool    // the end is told by cut; no channel need speak of it
-	refusals           *rate.Limiter  // spaces out what leads to an event
-	wg                 sync.WaitGroup // every goroutine of the session
+	ending             atomic.Bool     // the end is told by cut; no channel need speak of it
+	done               <-chan struct{} // closed when the session is to end
+	refusals           *rate.Limiter   // spaces out what leads to an event
+	opens              *rate.Limiter   // spaces out session channels, each of which can put a command on record
+	wg                 sync.WaitGroup  // every goroutine of the session
 
 	// mu guards the following.
 	mu       sync.Mutex
@@ -65,6 +67,7 @@ func newSession(p *Proxy, client, upstream net.Conn, s Session) *session {
 		clientGone: make(chan struct{}),
 		channels:   make(map[*channel]struct{}),
 		refusals:   rate.NewLimiter(50, 100),
+		opens:      rate.NewLimiter(rate.Limit(p.limits.ChannelsPerSecond), p.limits.Channels),
 	}
 	x.client.preAuthLeft.Store(p.limits.PreAuthBytes)
 	x.client.overflow = func() { p.stats.preAuthOverflows.Add(1) }
@@ -72,6 +75,7 @@ func newSession(p *Proxy, client, upstream net.Conn, s Session) *session {
 }
 
 func (x *session) serve(ctx context.Context) Result {
+	x.done = ctx.Done()
 	chans, reqs, err := x.authenticate(ctx)
 	if err == nil {
 		x.p.stats.loginsAllowed.Add(1)
@@ -258,6 +262,7 @@ func (x *session) serveChannels(ctx context.Context, chans <-chan ssh.NewChannel
 			x.refuseChannel(nc)
 			continue
 		}
+		x.throttle(ctx, x.opens)
 		c, reason := x.admitChannel()
 		if c == nil {
 			x.throttle(ctx, x.refusals)

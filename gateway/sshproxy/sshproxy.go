@@ -41,7 +41,9 @@ type Session struct {
 	// An error refuses the login (fail closed).
 	OnLogin func(login string, d access.Decision) error
 	// OnEvent reports what happens inside (exec, subsystem, refused forwarding, exit status). It is called from several
-	// goroutines at once and holds up the channel that it speaks of, so it must be quick. Nil: nobody asks.
+	// goroutines at once and holds up the channel that it speaks of, so it must be quick. When it ends
+	// the context of Serve before it returns, the shell, command or subsystem that it was told of is not started. Nil:
+	// nobody asks.
 	OnEvent func(Event)
 }
 

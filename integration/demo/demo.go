@@ -80,7 +80,7 @@ type step struct {
 func (d *demo) steps() []step {
 	const soon, slow = 20 * time.Second, 5 * time.Minute
 	return []step{
-		{"build weft, warp-svc and warp-cli", "see that `go build ./...` works here (Go 1.26 or later)", slow, d.build},
+		{"build weft, warp-svc and warp-cli (a minute or two the first time)", "see that `go build ./...` works here (Go 1.26 or later)", slow, d.build},
 		{"start weft dev: control plane and gateway in one process", "read weft-dev.log; is something else using the loopback ports?", soon, d.startDev},
 		{"create two virtual networks, each with a tunnel for " + prefix, "read weft-dev.log", soon, d.createNetworks},
 		{"start two hosts that trust the SSH authority, and a real sshd", "read weft-dev.log and sshd.log", soon, d.startHosts},
