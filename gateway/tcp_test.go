@@ -144,7 +144,7 @@ func TestTCP_Refusals(t *testing.T) {
 			if took := time.Since(start); took > tt.within {
 				t.Errorf("took %v, want at most %v", took, tt.within)
 			}
-			w.eventually("audit says "+tt.reason, 2*time.Second, func() bool {
+			w.eventually("audit says "+tt.reason, 30*time.Second, func() bool {
 				e := w.lastAudit(tt.event)
 				return e.Reason == tt.reason && e.Destination == tt.dst
 			})
