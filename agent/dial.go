@@ -177,7 +177,7 @@ func (a *Agent) dialFault(d *destination, err error) error {
 			WithHint("nothing listens there").WithCause(err)
 	case errors.Is(err, tunnel.ErrUnreachable):
 		return fault.New(localapi.CodeUnreachable, "%s cannot be reached", d).
-			WithHint("no connector serves that network now, or the target is off").WithCause(err)
+			WithHint("no route or connector leads there now, or the target is off").WithCause(err)
 	case errors.Is(err, tunnel.ErrClosed):
 		return a.notConnected().WithCause(err)
 	case errors.Is(err, context.Canceled):

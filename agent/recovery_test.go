@@ -120,10 +120,10 @@ func TestAgent_RejoinsControl(t *testing.T) {
 	w.control.set(w.gateway.state())
 	w.control.start(w.control.addr)
 	back := time.Now()
-	eventually(t, 5*time.Second, "connected", func() bool { return w.agent.Status().State == localapi.Connected })
-	eventually(t, time.Second, "control is heard", func() bool { return w.agent.Status().ControlConnected })
+	eventually(t, 30*time.Second, "connected", func() bool { return w.agent.Status().State == localapi.Connected })
+	eventually(t, 30*time.Second, "control is heard", func() bool { return w.agent.Status().ControlConnected })
 	t.Logf("all is well %s after the return", time.Since(back))
-	eventually(t, time.Second, "the notice", func() bool {
+	eventually(t, 30*time.Second, "the notice", func() bool {
 		n, ok := w.agent.notice("gateway_restarted")
 		return ok && strings.Contains(n.Message, "1 connection was lost")
 	})
@@ -133,7 +133,7 @@ func TestAgent_RejoinsControl(t *testing.T) {
 func TestAgent_ReconnectsFromCachedState(t *testing.T) {
 	w := newWorld(t)
 	stateFile := filepath.Join(w.agent.cfg.StateDir, "state.json")
-	eventually(t, 5*time.Second, "cached state", func() bool { _, err := os.Stat(stateFile); return err == nil })
+	eventually(t, 30*time.Second, "cached state", func() bool { _, err := os.Stat(stateFile); return err == nil })
 	w.agent.stop()
 	w.control.stop()
 	a := startAgent(t, w.agent.cfg)
@@ -149,7 +149,7 @@ func TestAgent_ReconnectsFromCachedState(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	w.control.start(w.control.addr)
-	eventually(t, 10*time.Second, "control is heard", func() bool { return a.Status().ControlConnected })
+	eventually(t, 30*time.Second, "control is heard", func() bool { return a.Status().ControlConnected })
 	if st := a.Status(); st.State != localapi.Connected {
 		t.Errorf("hearing control again left state %s (%s)", st.State, st.Detail)
 	}
@@ -170,7 +170,7 @@ func TestAgent_DisconnectPersists(t *testing.T) {
 		t.Errorf("a flow reads %v after disconnect; want a reset", err)
 	}
 	a := w.agent.restart()
-	eventually(t, 5*time.Second, "control is heard", func() bool { return a.Status().ControlConnected })
+	eventually(t, 30*time.Second, "control is heard", func() bool { return a.Status().ControlConnected })
 	if st := a.Status(); st.State != localapi.Disconnected || st.Reason != localapi.ReasonManual {
 		t.Errorf("after a restart: %s, %s", st.State, st.Reason)
 	}
@@ -212,7 +212,7 @@ func TestAgent_SecondGateway(t *testing.T) {
 	g.ID, g.Name = "gw-2", "gw-backup"
 	st.Gateways["gw-2"] = g
 	w.control.set(st)
-	eventually(t, 5*time.Second, "the new state", func() bool { return w.agent.Status().StateRevision == 2 })
+	eventually(t, 30*time.Second, "the new state", func() bool { return w.agent.Status().StateRevision == 2 })
 	w.gateway.stop()
 	_, _ = socksDial(t, w.agent.ready.Proxy, "", "10.1.2.3:17") // somebody notices
 	eventually(t, 15*time.Second, "the second gateway", func() bool {

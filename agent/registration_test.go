@@ -290,7 +290,7 @@ func TestKeyStore_HangsLater(t *testing.T) {
 	t.Cleanup(func() { close(ring.hang) })
 	cfg.KeyStore = ring
 	b := startAgent(t, cfg)
-	eventually(t, 5*time.Second, "the reason", func() bool { return b.Status().Reason == localapi.ReasonKeyStore })
+	eventually(t, 30*time.Second, "the reason", func() bool { return b.Status().Reason == localapi.ReasonKeyStore })
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	_, err = b.Connect(ctx)

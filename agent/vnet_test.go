@@ -127,7 +127,7 @@ func TestVNET_ChangesOfState(t *testing.T) {
 	st := w.gateway.state()
 	delete(st.Networks, string(netB))
 	w.control.set(st)
-	eventually(t, 5*time.Second, "the network is gone", func() bool { return len(w.agent.VNETs().VNETs) == 1 })
+	eventually(t, 30*time.Second, "the network is gone", func() bool { return len(w.agent.VNETs().VNETs) == 1 })
 	if s := w.agent.Status(); s.VNET == nil || s.VNET.Name != "a1net" {
 		t.Errorf("selected %+v; want the default network", s.VNET)
 	}
@@ -141,7 +141,7 @@ func TestVNET_ChangesOfState(t *testing.T) {
 	wantFault(t, err, localapi.CodeUnknownVNET, "available: \"a1net\"")
 	echo(t, keep)
 	w.control.set(w.gateway.state())
-	eventually(t, 5*time.Second, "the network is back", func() bool { return len(w.agent.VNETs().VNETs) == 2 })
+	eventually(t, 30*time.Second, "the network is back", func() bool { return len(w.agent.VNETs().VNETs) == 2 })
 	if s := w.agent.Status(); s.VNET == nil || s.VNET.Name != "b1net" {
 		t.Errorf("selected %+v; want what the user chose", s.VNET)
 	}
@@ -162,7 +162,7 @@ func TestDial_Errors(t *testing.T) {
 	e.IPv4 = &twin
 	st.Entries["t-c/22/SSH"] = e
 	w.control.set(st)
-	eventually(t, 5*time.Second, "the new state", func() bool { return w.agent.Status().StateRevision == 2 })
+	eventually(t, 30*time.Second, "the new state", func() bool { return w.agent.Status().StateRevision == 2 })
 	for _, tt := range []struct {
 		name, code, says string
 		dial             localapi.Dial

@@ -319,7 +319,7 @@ func eventually(tb testing.TB, within time.Duration, what string, ok func() bool
 
 func (r *running) waitState(want localapi.State) {
 	r.tb.Helper()
-	eventually(r.tb, 10*time.Second, "state "+string(want), func() bool { return r.Status().State == want })
+	eventually(r.tb, 30*time.Second, "state "+string(want), func() bool { return r.Status().State == want })
 }
 
 // whichNetwork dials the port that says it.

@@ -119,7 +119,7 @@ func TestAudit_Golden(t *testing.T) {
 // countAudit waits for n events of a kind.
 func (w *world) countAudit(kind string, n int) {
 	w.tb.Helper()
-	w.eventually("audit events "+kind, 5*time.Second, func() bool {
+	w.eventually("audit events "+kind, 30*time.Second, func() bool {
 		have := 0
 		for _, e := range w.auditEvents() {
 			if e.Event == kind {

@@ -51,7 +51,7 @@ func (g *Gateway) HandleTCP(ctx context.Context, r *tunnel.TCPRequest) {
 	v := g.decide(enforce.Flow{Source: f.Source.Addr(), Destination: f.Destination, Transport: targets.TransportTCP})
 	if !v.Allow {
 		g.deny(ctx, f, targets.TransportTCP, v, string(v.Reason))
-		r.Reject(tunnel.RejectProhibited)
+		r.Reject(rejectionFor(v))
 		return
 	}
 	s, err := g.begin(ctx, f, targets.TransportTCP, v)
@@ -208,6 +208,15 @@ func keep(view *enforce.View, s *sessions.Session) error {
 	default:
 		return nil
 	}
+}
+
+// rejectionFor says how a flow that is not allowed looks to the client. What policy allows and no route covers is not
+// forbidden: whoever is told so would ask for a permission that is there.
+func rejectionFor(v enforce.Verdict) tunnel.Rejection {
+	if v.Reason == enforce.NoRoute {
+		return tunnel.RejectUnreachable
+	}
+	return tunnel.RejectProhibited
 }
 
 // rejectionOf says how a flow that failed looks to the client.

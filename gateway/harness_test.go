@@ -297,7 +297,7 @@ func (w *world) eventually(what string, within time.Duration, f func() bool) {
 func (w *world) update(f func(*api.GatewayState)) {
 	w.tb.Helper()
 	rev := w.control.update(f)
-	w.eventually("gateway applies the state", 5*time.Second, func() bool { return w.gateway.Stats().Revision >= rev })
+	w.eventually("gateway applies the state", 30*time.Second, func() bool { return w.gateway.Stats().Revision >= rev })
 }
 
 // source is the client's address in a slot.
@@ -359,7 +359,7 @@ func (w *world) auditEvents() []audit.Event {
 func (w *world) lastAudit(kind string) audit.Event {
 	w.tb.Helper()
 	var found audit.Event
-	w.eventually("audit event "+kind, 5*time.Second, func() bool {
+	w.eventually("audit event "+kind, 30*time.Second, func() bool {
 		for _, e := range w.auditEvents() {
 			if e.Event == kind {
 				found = e

@@ -145,7 +145,7 @@ func TestState_OneThatDoesNotCompileIsNotApplied(t *testing.T) {
 	w.control.update(func(st *api.GatewayState) {
 		st.Targets["twin"] = api.WireTarget{ID: "twin", Hostname: "twin", IPv4: &api.AgentAddress{Addr: targetAddr, VNET: netA}}
 	})
-	w.eventually("the state is refused", 5*time.Second, func() bool { return w.gateway.Stats().BadStates == 1 })
+	w.eventually("the state is refused", 30*time.Second, func() bool { return w.gateway.Stats().BadStates == 1 })
 	if rev := w.gateway.Stats().Revision; rev != before {
 		t.Errorf("revision %d in force, want %d", rev, before)
 	}
@@ -161,7 +161,7 @@ func TestState_OneThatDoesNotCompileGrowsStale(t *testing.T) {
 	w.control.update(func(st *api.GatewayState) {
 		st.Targets["twin"] = api.WireTarget{ID: "twin", Hostname: "twin", IPv4: &api.AgentAddress{Addr: targetAddr, VNET: netA}}
 	})
-	w.eventually("new flows are denied", 5*time.Second, func() bool {
+	w.eventually("new flows are denied", 30*time.Second, func() bool {
 		n, err := w.dial(slotA, at(portTCP))
 		if err == nil {
 			n.Abort()
@@ -197,7 +197,7 @@ func TestState_RevocationInOneThatDoesNotCompile_regression(t *testing.T) {
 				twin(st)
 				tt.revoke(st)
 			})
-			w.eventually("the flow is cut", 5*time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 0 })
+			w.eventually("the flow is cut", 30*time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 0 })
 			if _, err := w.dialWithin(slotA, at(portTCP), time.Second); err == nil {
 				t.Error("a new flow is allowed")
 			}
@@ -221,7 +221,7 @@ func TestRestart_OldStateDeniesUntilControlAnswers(t *testing.T) {
 	if err := w.client.ForceHandshake(w.gateway.PublicKey()); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("new flows are denied", 10*time.Second, func() bool {
+	w.eventually("new flows are denied", 30*time.Second, func() bool {
 		_, err := w.dialWithin(slotA, at(portTCP), time.Second)
 		return errors.Is(err, tunnel.ErrProhibited)
 	})
@@ -288,7 +288,7 @@ func TestState_StaleDeniesNewFlowsOnly(t *testing.T) {
 	readName(t, c)
 	w.update(func(st *api.GatewayState) { st.Self.StaleAfterSeconds = 1 })
 	w.control.block(api.PathGatewaySync, true)
-	w.eventually("new flows are denied", 5*time.Second, func() bool {
+	w.eventually("new flows are denied", 30*time.Second, func() bool {
 		n, err := w.dial(slotA, at(portTCP))
 		if err == nil {
 			n.Abort()
@@ -300,7 +300,7 @@ func TestState_StaleDeniesNewFlowsOnly(t *testing.T) {
 	}
 	expectAlive(t, c)
 	w.control.block(api.PathGatewaySync, false)
-	w.eventually("new flows are allowed again", 10*time.Second, func() bool {
+	w.eventually("new flows are allowed again", 30*time.Second, func() bool {
 		n, err := w.dial(slotA, at(portTCP))
 		if err == nil {
 			n.Abort()
@@ -335,7 +335,7 @@ func TestAudit_NoLineNoFlow(t *testing.T) {
 	if _, err := u.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the UDP flow is refused", 5*time.Second, func() bool {
+	w.eventually("the UDP flow is refused", 30*time.Second, func() bool {
 		st := w.gateway.Stats()
 		return st.Denied["audit_unavailable"] == 2 && st.Sessions.Open == 0 && st.Connectors.Dials == 0
 	})
@@ -362,10 +362,10 @@ func TestLimits_FlowsPerDevice(t *testing.T) {
 	for _, c := range open[:2] {
 		c.Abort()
 	}
-	w.eventually("places are free again", 5*time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 1 })
+	w.eventually("places are free again", 30*time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 1 })
 	exchange(t, w.dialUDP(slotA, at(portUDP)), []byte("one"))
 	second := w.dialUDP(slotA, at(portUDP))
-	w.eventually("the second UDP flow is refused", 5*time.Second, func() bool {
+	w.eventually("the second UDP flow is refused", 30*time.Second, func() bool {
 		_, err := second.Write([]byte("x"))
 		return err != nil
 	})
@@ -394,7 +394,7 @@ func TestDenials_AreLimitedPerDevice(t *testing.T) {
 	if got := w.gateway.Stats().Denied["no_application"]; got != n {
 		t.Errorf("counted %d denials, want %d", got, n)
 	}
-	w.eventually("a later line tells of the others", 5*time.Second, func() bool {
+	w.eventually("a later line tells of the others", 30*time.Second, func() bool {
 		_, _ = w.dial(slotA, at(81))
 		for _, e := range w.auditEvents() {
 			if e.Suppressed > 0 {
@@ -432,7 +432,7 @@ func TestConnector_WrongProofIsRefused(t *testing.T) {
 	done := make(chan error, 1)
 	runCtx, cancel := context.WithCancel(t.Context())
 	go func() { done <- c.Run(runCtx) }()
-	w.eventually("the connector is refused", 5*time.Second, func() bool { return w.gateway.Stats().Connectors.Refused > 0 })
+	w.eventually("the connector is refused", 30*time.Second, func() bool { return w.gateway.Stats().Connectors.Refused > 0 })
 	if st := w.gateway.Stats().Connectors; st.Accepted != 0 || st.Sessions != 0 {
 		t.Errorf("accepted %d, sessions %d", st.Accepted, st.Sessions)
 	}
@@ -457,7 +457,7 @@ func TestRestart_KeepsPeersAndConnectors(t *testing.T) {
 	if w.gateway.PublicKey() != key {
 		t.Error("the WireGuard key changed")
 	}
-	w.eventually("traffic flows again without control", 5*time.Second, func() bool {
+	w.eventually("traffic flows again without control", 30*time.Second, func() bool {
 		c, err := w.dialWithin(slotA, at(portTCP), 200*time.Millisecond)
 		if err != nil {
 			return false

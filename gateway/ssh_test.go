@@ -155,7 +155,7 @@ func TestSSH_RunsACommandAsTheGrantedUser(t *testing.T) {
 	if e := w.lastAudit(audit.HostKeyNew); e.Detail["fingerprint"] != ssh.FingerprintSHA256(target.hostKey.Load().(ssh.Signer).PublicKey()) {
 		t.Errorf("host key event %+v", e)
 	}
-	w.eventually("exec and exit are on record", 5*time.Second, func() bool {
+	w.eventually("exec and exit are on record", 30*time.Second, func() bool {
 		types := map[string]bool{}
 		for _, e := range w.auditEvents() {
 			types[e.Type] = true
@@ -185,7 +185,7 @@ func TestSSH_NoLineNoCommand_regression(t *testing.T) {
 	if out, err := session.Output("uptime"); err == nil || len(out) > 0 {
 		t.Errorf("it ran: %q, %v", out, err)
 	}
-	w.eventually("the session is cut", 5*time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 0 })
+	w.eventually("the session is cut", 30*time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 0 })
 	if n := target.execs.Load(); n != 0 {
 		t.Errorf("%d commands reached the target", n)
 	}

@@ -102,8 +102,12 @@ func TestTCP_Refusals(t *testing.T) {
 	refusing := netip.AddrPortFrom(closed.Addr(), freePort(t))
 	w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portTCP): refusing})
 	spoofed := netip.MustParseAddr("100.64.99.1")
+	offRoute := netip.AddrPortFrom(netip.MustParseAddr("10.77.0.5"), portTCP)
 	w.update(func(st *api.GatewayState) {
 		st.Routes["meta"] = api.WireRoute{ID: "meta", Prefix: netip.MustParsePrefix("169.254.0.0/16"), VNET: netA, Tunnel: tunA}
+		off := st.Targets["ta"]
+		off.ID, off.IPv4 = "off", &api.AgentAddress{Addr: offRoute.Addr(), VNET: netA}
+		st.Targets["off"] = off
 	})
 	for _, tt := range []struct {
 		name   string
@@ -116,6 +120,7 @@ func TestTCP_Refusals(t *testing.T) {
 	}{
 		{"the target refuses", w.source(slotA), at(portTCP), tunnel.ErrRefused, "refused", audit.FlowClose, 500 * time.Millisecond},
 		{"no connector is there", w.source(slotB), at(portTCP), tunnel.ErrUnreachable, "no_connector", audit.FlowClose, 500 * time.Millisecond},
+		{"no route covers the target", w.source(slotA), offRoute, tunnel.ErrUnreachable, "no_route", audit.FlowDenied, 500 * time.Millisecond},
 		{"no application covers the port", w.source(slotA), at(81), tunnel.ErrProhibited, "no_application", audit.FlowDenied, 500 * time.Millisecond},
 		{"no target has the address", w.source(slotA), netip.MustParseAddrPort("10.20.0.6:9000"), tunnel.ErrProhibited, "no_target", audit.FlowDenied, 500 * time.Millisecond},
 		{"the slot is none of the device's", w.source(9), at(portTCP), tunnel.ErrProhibited, "vnet_not_permitted", audit.FlowDenied, 500 * time.Millisecond},
@@ -139,7 +144,7 @@ func TestTCP_Refusals(t *testing.T) {
 			if took := time.Since(start); took > tt.within {
 				t.Errorf("took %v, want at most %v", took, tt.within)
 			}
-			w.eventually("audit says "+tt.reason, 2*time.Second, func() bool {
+			w.eventually("audit says "+tt.reason, 30*time.Second, func() bool {
 				e := w.lastAudit(tt.event)
 				return e.Reason == tt.reason && e.Destination == tt.dst
 			})

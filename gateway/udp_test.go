@@ -2,7 +2,6 @@ package gateway_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -102,7 +101,7 @@ func TestUDP_KeepsDatagrams(t *testing.T) {
 func TestUDP_DeniedIsRefused(t *testing.T) {
 	w := newWorld(t)
 	c := w.dialUDP(slotA, at(portDNS))
-	w.eventually("the write fails", 5*time.Second, func() bool {
+	w.eventually("the write fails", 30*time.Second, func() bool {
 		_, err := c.Write([]byte("x"))
 		return err != nil
 	})
@@ -130,7 +129,7 @@ func TestProbe_OnlyFromTheControlSlot(t *testing.T) {
 	w := newWorld(t)
 	v4, _ := pool.GatewayAddrs()
 	c := w.dialUDP(slotA, netip.AddrPortFrom(v4, probePort))
-	w.eventually("the write fails", 5*time.Second, func() bool {
+	w.eventually("the write fails", 30*time.Second, func() bool {
 		_, err := c.Write([]byte("x"))
 		return err != nil
 	})
@@ -145,9 +144,7 @@ func TestUDP_WithoutConnectorEnds(t *testing.T) {
 	if e := w.lastAudit(audit.FlowClose); e.Reason != "no_connector" {
 		t.Errorf("reason %q, want no_connector", e.Reason)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	w.eventually("the flow is gone", time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 0 || ctx.Err() != nil })
+	w.eventually("the flow is gone", 30*time.Second, func() bool { return w.gateway.Stats().Sessions.Open == 0 })
 }
 
 func TestUDP_IdleFlowEnds(t *testing.T) {
@@ -173,7 +170,7 @@ func TestProbe_EndpointIsSavedSoon(t *testing.T) {
 	w.startConnector(tunA, nil)
 	v4, _ := pool.GatewayAddrs()
 	exchange(t, w.dialUDP(vnet.ControlSlot, netip.AddrPortFrom(v4, probePort)), []byte("hello"))
-	w.eventually("endpoint of the peer and address of the connector are on disk", 5*time.Second, func() bool {
+	w.eventually("endpoint of the peer and address of the connector are on disk", 30*time.Second, func() bool {
 		b, err := os.ReadFile(filepath.Join(w.dir, "runtime.json"))
 		return err == nil && bytes.Contains(b, []byte(clientHost.String())) && bytes.Contains(b, []byte(`"connectors":["127.0.0.1:`))
 	})

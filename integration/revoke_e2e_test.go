@@ -54,7 +54,7 @@ func newScene(t *testing.T) *scene {
 	}
 	t.Cleanup(func() { _ = w.api.DeleteApplication(cleanupContext(t), sc.app) }) // likewise
 	sc.a = freshAgent(t, sc.email)
-	eventually(t, 5*time.Second, "the gateway lets the new user through", func() bool {
+	eventually(t, 30*time.Second, "the gateway lets the new user through", func() bool {
 		sc.s, err = sc.a.openEcho(t.Context(), "a", hostIPs[1]+":7000", "host-a")
 		return err == nil
 	})
@@ -131,7 +131,7 @@ func TestCut(t *testing.T) {
 			if out, err := sc.a.cli(t.Context(), "nc", "--vnet", "a", hostIPs[1], "7000"); err == nil {
 				t.Errorf("a new connection was opened: %q", out)
 			}
-			eventually(t, 5*time.Second, "the agent says that it was revoked", func() bool {
+			eventually(t, 30*time.Second, "the agent says that it was revoked", func() bool {
 				s, ok := sc.a.status(t.Context())
 				return ok && s.Reason == localapi.ReasonRevoked
 			})
@@ -182,7 +182,7 @@ func TestCutSSH(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.close)
-	eventually(t, 2*time.Second, "the agent hears of the target", func() bool {
+	eventually(t, 30*time.Second, "the agent hears of the target", func() bool {
 		return strings.Contains(w.agent.mustCLI(t, "target", "list"), "short-lived")
 	})
 	cmd := lab.Command{Netns: w.net.client, Args: []string{"ssh", "-F", w.agent.sshConfig(t), "short-lived", "echo begun; sleep 60"}}.Exec(ctx)

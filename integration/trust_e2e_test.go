@@ -42,7 +42,7 @@ func sshTarget(t *testing.T, w *world, name, addr string) *relay {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.close)
-	eventually(t, 2*time.Second, "the agent hears of "+name, func() bool {
+	eventually(t, 30*time.Second, "the agent hears of "+name, func() bool {
 		return strings.Contains(w.agent.mustCLI(t, "target", "list"), name)
 	})
 	return r
@@ -64,7 +64,7 @@ func TestHostKeyChanged(t *testing.T) {
 	if !strings.Contains(err.Error(), "host key") || !strings.Contains(err.Error(), "changed") {
 		t.Errorf("the user does not read why: %v", err)
 	}
-	eventually(t, 2*time.Second, "the alarm stands in the audit log", func() bool {
+	eventually(t, 30*time.Second, "the alarm stands in the audit log", func() bool {
 		return w.auditHas(t, "changeling", "host_key_changed", userEmail)
 	})
 }
@@ -76,7 +76,7 @@ func TestAudit(t *testing.T) {
 	w.inClient(t, []byte("0123456789"), "ssh", "-F", w.agent.sshConfig(t), "audited", "cat; echo a command for the record")
 	device := w.agent.registration(t).DeviceID
 	var last map[string]any
-	eventually(t, 2*time.Second, "the end of the session stands in the audit log", func() bool {
+	eventually(t, 30*time.Second, "the end of the session stands in the audit log", func() bool {
 		last = w.auditLast(t, "audited")
 		return last["event"] == "flow_close"
 	})

@@ -65,9 +65,3 @@ func From(err error) *Error {
 	}
 	return &Error{Code: string(kind.Internal), Message: "internal error; the agent's log has the details", Err: err}
 }
-
-// Is reports whether err carries code.
-func Is(err error, code string) bool {
-	e, ok := errors.AsType[*Error](err)
-	return ok && e.Code == code
-}

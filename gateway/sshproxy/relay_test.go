@@ -136,8 +136,11 @@ func TestServe_ShellOnTerminal(t *testing.T) {
 	if err := s.WindowChange(50, 132); err != nil {
 		t.Fatal(err)
 	}
-	s.send(t, "size\r")
-	s.expect(t, "\r\n132 50\r\n")
+	// The request and what is typed reach the host on separate ways: it may take the line first.
+	eventually(t, "the host knows the new size", func() bool {
+		s.send(t, "size\r")
+		return strings.Contains(s.out.String(), "\r\n132 50\r\n")
+	})
 	s.send(t, "exit 9\r")
 	if exit, ok := errors.AsType[*ssh.ExitError](s.Wait()); !ok || exit.ExitStatus() != 9 {
 		t.Errorf("exit %v, want 9", exit)
