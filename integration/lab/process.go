@@ -73,6 +73,9 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	return p, nil
 }
 
+// PID of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
