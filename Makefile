@@ -22,7 +22,7 @@ demo: ## everything on this machine, without root; ONCE=1 ends after the last st
 	$(GO) run ./integration/demo $(if $(ONCE),-once)
 
 test: ## every test that needs nothing but Go; the others skip with the reason
-	$(GO) vet $(PKGS)
+	$(GO) vet -tags e2e $(PKGS)
 	$(GO) test -timeout 8m $(PKGS)
 
 race: ## the same with the race detector
