@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/tls"
 	"net/netip"
 	"net/url"
 	"time"
@@ -41,3 +42,6 @@ func (c *Control) StreamsForTest() int {
 func (c *Control) PanicForTest(pattern string) {
 	c.router.add(pattern, &endpoint{auth: authNone, serve: func(context.Context, *call) (answer, error) { panic("secret of the panic") }})
 }
+
+// CertificateForTest is what the server presents.
+func (c *Control) CertificateForTest() (*tls.Certificate, error) { return c.certs.certificate(nil) }
