@@ -36,3 +36,28 @@ func TestTCPConn_NetConn(t *testing.T) {
 		})
 	}
 }
+
+// With a user timeout the netstack ends a flow whose reader pauses for so long, and a busy one at a retransmission so
+// long after another: seen at 60 s, with a reader that paused for 75 s.
+func TestTCPConn_HasNoUserTimeout_regression(t *testing.T) {
+	accepted := make(chan *tunnel.TCPConn, 1)
+	client, _ := tunneltest.NewPair(t, tunneltest.Config{Handler: tcpHandler(func(r *tunnel.TCPRequest) {
+		c, err := r.Accept()
+		if err != nil {
+			t.Errorf("accept: %v", err)
+		}
+		accepted <- c
+	})})
+	dialled, err := client.DialTCP(t.Context(), client4, netip.MustParseAddrPort("10.1.1.1:9"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeConn(dialled)
+	for name, c := range map[string]*tunnel.TCPConn{"client": dialled, "gateway": <-accepted} {
+		d, err := c.UserTimeoutForTest()
+		if err != nil || d != 0 {
+			t.Errorf("%s end: user timeout %s, %v; want none", name, d, err)
+		}
+		closeConn(c)
+	}
+}

@@ -2,8 +2,10 @@ package tunnel
 
 import (
 	"bytes"
+	"errors"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
@@ -116,4 +118,13 @@ func LastAge(t *Tunnel) time.Duration {
 func Buffers(c *TCPConn) (send, receive int64) {
 	o := c.ep.SocketOptions()
 	return o.GetSendBufferSize(), o.GetReceiveBufferSize()
+}
+
+// UserTimeoutForTest is how long the netstack lets a flow wait for its peer whatever the peer answers; 0 means for ever.
+func (c *TCPConn) UserTimeoutForTest() (time.Duration, error) {
+	var o tcpip.TCPUserTimeoutOption
+	if err := c.ep.GetSockOpt(&o); err != nil {
+		return 0, errors.New(err.String())
+	}
+	return time.Duration(o), nil
 }

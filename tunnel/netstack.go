@@ -37,12 +37,16 @@ const (
 	// that still waits: with 60 s, a reused port makes a dial hang. WireGuard's
 	// replay window keeps old segments away, which is what TIME_WAIT is for.
 	timeWait = time.Millisecond
-	// A peer that vanished is noticed by keep-alive (idle flow) or by the user
-	// timeout of RFC 5482 (data waiting).
+	// A peer that vanished is noticed by keep-alive (idle flow, after half an
+	// hour: a laptop may sleep through a meeting) or by the retransmissions that
+	// TCP allows (data waiting, after a quarter of one). There is no user timeout
+	// (RFC 5482): gVisor counts it from the first retransmission that was not
+	// followed by a moment without data on its way, and while the window is
+	// closed. So it would end a long transfer at its second loss, and the session
+	// of a user who reads a page for a minute.
 	keepaliveIdle     = 60 * time.Second
-	keepaliveInterval = 15 * time.Second
-	keepaliveCount    = 4
-	userTimeout       = 60 * time.Second
+	keepaliveInterval = 60 * time.Second
+	keepaliveCount    = 30
 )
 
 func newStack() (*stack.Stack, error) {
@@ -134,8 +138,7 @@ func tuneTCP(ep tcpip.Endpoint) error {
 	so.SetKeepAlive(true)
 	idle := tcpip.KeepaliveIdleOption(keepaliveIdle)
 	interval := tcpip.KeepaliveIntervalOption(keepaliveInterval)
-	timeout := tcpip.TCPUserTimeoutOption(userTimeout)
-	for _, o := range []tcpip.SettableSocketOption{&idle, &interval, &timeout} {
+	for _, o := range []tcpip.SettableSocketOption{&idle, &interval} {
 		if err := ep.SetSockOpt(o); err != nil {
 			return fmt.Errorf("set %T: %s", o, err)
 		}
