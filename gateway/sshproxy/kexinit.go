@@ -14,7 +14,7 @@ import (
 // OpenSSH's client prefers ChaCha20-Poly1305, and in SSH the client's preference wins (RFC 4253 section 7.1). With AES in
 // hardware AES-GCM costs a fraction of it per byte (the processor time of a bulk transfer was two thirds ChaCha20 on
 // amd64, 2026-11). So the first message of the client is looked at before our own is sent, and a client that knows
-// AES-GCM is offered nothing else. Nothing depends on it: whoever cannot be read in time is offered the usual list.
+// AES-GCM is offered nothing else. Whoever cannot be read in time is offered the usual list.
 
 // peekTime is how long the client's first message is waited for. Most send it unasked; one that waits for ours costs
 // itself this long.
@@ -31,9 +31,6 @@ var fastAES = cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ || cpu.ARM64.HasAES && cpu.
 // peekCiphers sends our version line, looks at the client's first message, and returns the ciphers to offer. What was
 // read is read again by the SSH library. It never fails: the library meets the same trouble and reports it.
 func (c *clientConn) peekCiphers(all []string) []string {
-	if !fastAES {
-		return all
-	}
 	if _, err := c.Conn.Write(versionLine); err != nil {
 		return all
 	}
@@ -54,6 +51,9 @@ func (c *clientConn) peekCiphers(all []string) []string {
 		if !errors.Is(err, errShort) {
 			return all
 		}
+	}
+	if !fastAES {
+		return all
 	}
 	isGCM := func(name string) bool { return name == ssh.CipherAES128GCM || name == ssh.CipherAES256GCM }
 	if !slices.ContainsFunc(up, isGCM) || !slices.ContainsFunc(down, isGCM) {
@@ -114,4 +114,10 @@ func parseKexInit(b []byte, readErr error) (up, down []string, err error) {
 		return nil, nil, errKexInit
 	}
 	return m.Up, m.Down, nil
+}
+
+// beginsWithNone reports whether the client is known to try the method "none" first, as OpenSSH does. It is known once
+// peekCiphers has seen the client's version line.
+func (c *clientConn) beginsWithNone() bool {
+	return bytes.HasPrefix(c.replay, []byte("SSH-2.0-OpenSSH_"))
 }

@@ -46,6 +46,12 @@ func (x *session) serverConfig(ctx context.Context) *ssh.ServerConfig {
 		},
 	}
 	cfg.Ciphers = x.client.peekCiphers(cfg.Ciphers)
+	if x.disconnects = x.client.beginsWithNone(); x.disconnects {
+		// The first "none" is not counted, so a refused client has its banner and its failure; the library answers a
+		// further attempt with SSH_MSG_DISCONNECT. That ends a client whose ProxyCommand goes on waiting for its input
+		// when the connection is gone, as netcat does.
+		cfg.MaxAuthTries = 1
+	}
 	for _, k := range x.p.hostKeys {
 		cfg.AddHostKey(k)
 	}
@@ -54,14 +60,16 @@ func (x *session) serverConfig(ctx context.Context) *ssh.ServerConfig {
 
 // login answers an authentication request. It runs in the goroutine of serve, one call at a time. The first call
 // decides; later ones get the same answer for the same user. After a refusal the client has had its banner and its
-// failure, so a further attempt is answered by hanging up: otherwise it would go on to ask its user for a password
-// that could not help.
+// failure, so a further attempt ends the connection: otherwise it would go on to ask its user for a password that could
+// not help.
 func (x *session) login(ctx context.Context, user string) error {
 	if x.asked {
 		if x.loginErr == nil && user == x.result.Login {
 			return nil
 		}
-		_ = x.client.Close() // nothing more to say to it
+		if !x.disconnects {
+			_ = x.client.Close() // nothing more to say to it
+		}
 		return errTriedAgain
 	}
 	x.asked = true

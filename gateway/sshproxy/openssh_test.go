@@ -400,6 +400,15 @@ func TestOpenSSH_LoginRefused(t *testing.T) {
 	}
 }
 
+// Netcat goes on waiting for its input when the connection is gone, so ssh behind it must be told that it is over.
+func TestOpenSSH_LoginRefused_BehindNetcat_regression(t *testing.T) {
+	needPrograms(t, "nc")
+	o := newOpenSSH(t)
+	r := o.ssh("", "-o", "ProxyCommand=nc %h %p", "-l", "mallory", "weft", "true")
+	r.want(t, "refused login", 255, "")
+	r.wantStderr(t, "refused login", "as this UNIX user", "disconnect")
+}
+
 func TestOpenSSH_UnknownUserAndWrongCA(t *testing.T) {
 	o := newOpenSSH(t)
 	r := o.ssh("", "-l", "nobody-there", "weft", "true")

@@ -31,12 +31,14 @@ type session struct {
 
 	// Written by the goroutine of serve only, until the client is authenticated.
 	handshakeTimer *time.Timer
-	preAuth        ssh.ServerPreAuthConn
-	upMeta         ssh.ConnMetadata
-	asked          bool
-	loginErr       error
-	result         Result
-	up             ssh.Conn
+	// disconnects says that a second attempt is ended by SSH_MSG_DISCONNECT; fixed before the handshake.
+	disconnects bool
+	preAuth     ssh.ServerPreAuthConn
+	upMeta      ssh.ConnMetadata
+	asked       bool
+	loginErr    error
+	result      Result
+	up          ssh.Conn
 
 	// upGone and clientGone are closed when the library has stopped reading from that side.
 	upGone, clientGone chan struct{}
