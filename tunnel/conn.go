@@ -26,6 +26,7 @@ type flowConn struct {
 	rd, wr  ioWait
 	readMu  sync.Mutex // one reader at a time
 	writeMu sync.Mutex // one writer at a time, so that a write stays whole
+	granted int64      // see openWindow; guarded by writeMu
 
 	closeOnce sync.Once
 	onClose   func() // leaves the flow table
@@ -36,6 +37,35 @@ func (c *flowConn) init(network string, ep tcpip.Endpoint, wq *waiter.Queue, loc
 	c.ep, c.wq, c.local, c.remote, c.net = ep, wq, local, remote, network
 	c.rd.init(waiter.ReadableEvents | waiter.EventRdHUp)
 	c.wr.init(waiter.WritableEvents)
+	if network == "tcp" {
+		c.wr.stalled = c.openWindow
+	}
+}
+
+// windowGrant is by how much openWindow widens a receive buffer, half of which the netstack gives as window; maxGranted
+// is what it gives to one flow in all, so that a peer cannot make memory of it.
+const (
+	windowGrant = 8 << 10
+	maxGranted  = 256 << 10
+)
+
+// openWindow widens a receive window that is all but closed while a write waits. The netstack's window is rounded down
+// to a multiple of 256 bytes, so that the last of it shrinks what was promised; a segment sent on that promise is then
+// out of the window, and so is every acknowledgement behind it (gVisor 2026-09, receiver.acceptable; RFC 9293 section
+// 3.8.6 wants valid ones to count). While whoever owns the flow does not read, such as an echo whose write waits, both
+// directions would stand still for ever. It runs in the goroutine of the write that waits.
+func (c *flowConn) openWindow() {
+	waiting, err := c.ep.GetSockOptInt(tcpip.ReceiveQueueSizeOption)
+	if err != nil {
+		return
+	}
+	so := c.ep.SocketOptions()
+	size := so.GetReceiveBufferSize()
+	if size/2-int64(waiting) >= windowGrant/4 || c.granted >= maxGranted {
+		return
+	}
+	c.granted += windowGrant
+	so.SetReceiveBufferSize(size+windowGrant, true)
 }
 
 // end closes the flow once; with abort it is reset instead of finished.

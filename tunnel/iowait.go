@@ -19,6 +19,8 @@ type ioWait struct {
 	wake   chan struct{} // holds one token: look again
 	closed atomic.Bool
 	until  atomic.Int64 // deadline as nanoseconds after epoch; 0: none
+	// stalled, if set, is called again and again while an operation waits.
+	stalled func()
 
 	mu         sync.Mutex
 	entry      waiter.Entry
@@ -74,7 +76,25 @@ func (w *ioWait) do(q *waiter.Queue, op func() tcpip.Error) error {
 		if w.register(q) {
 			continue // an event may have come before
 		}
+		w.park()
+	}
+}
+
+// stallTime is how long an operation waits between calls of stalled.
+const stallTime = 500 * time.Millisecond
+
+// park waits for a token.
+func (w *ioWait) park() {
+	if w.stalled == nil {
 		<-w.wake
+		return
+	}
+	t := time.NewTimer(stallTime)
+	defer t.Stop()
+	select {
+	case <-w.wake:
+	case <-t.C:
+		w.stalled()
 	}
 }
 
