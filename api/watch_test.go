@@ -137,7 +137,7 @@ func TestWatch_HeartbeatsKeepItAlive(t *testing.T) {
 			func(ctx context.Context, _ *http.Request, w *io.PipeWriter) int {
 				line(w, snapshotAt, 1, "one")
 				for range 60 {
-					time.Sleep(api.HeartbeatInterval) //nolint:forbidigo // virtual time
+					<-time.After(api.HeartbeatInterval) // virtual time
 					line(w, `{"type":"heartbeat","revision":1}`)
 				}
 				cancel()
