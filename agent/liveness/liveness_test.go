@@ -46,7 +46,9 @@ func (w *world) Handshake() error {
 	time.AfterFunc(w.rtt/2, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if !w.up {
+		// Two at one instant may arrive in either order; WireGuard's timestamp
+		// makes the older one void.
+		if !w.up || n < w.session {
 			return
 		}
 		w.session = n
