@@ -15,16 +15,19 @@ import (
 	"weft/internal/kind"
 )
 
+// agent returns the agent that serves the caller of r.
+func (s *Server) agent(*http.Request) Agent { return s.cfg.Agent }
+
 func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
-	return s.write(w, r, s.cfg.Agent.Version())
+	return s.write(w, r, s.agent(r).Version())
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
-	return s.write(w, r, s.cfg.Agent.Status())
+	return s.write(w, r, s.agent(r).Status())
 }
 
 func (s *Server) registration(w http.ResponseWriter, r *http.Request) error {
-	reg, err := s.cfg.Agent.Registration()
+	reg, err := s.agent(r).Registration()
 	if err != nil {
 		return err
 	}
@@ -36,7 +39,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
 	if err := s.read(w, r, &in); err != nil {
 		return err
 	}
-	reg, err := s.cfg.Agent.Register(r.Context(), in.Enrolment)
+	reg, err := s.agent(r).Register(r.Context(), in.Enrolment)
 	if err != nil {
 		return err
 	}
@@ -44,7 +47,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) unregister(w http.ResponseWriter, r *http.Request) error {
-	if err := s.cfg.Agent.Unregister(r.Context()); err != nil {
+	if err := s.agent(r).Unregister(r.Context()); err != nil {
 		return err
 	}
 	return s.write(w, r, localapi.Done{SchemaVersion: localapi.SchemaVersion, Success: true})
@@ -64,7 +67,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
-	st, err := s.cfg.Agent.Connect(ctx)
+	st, err := s.agent(r).Connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,7 +79,7 @@ func (s *Server) disconnect(w http.ResponseWriter, r *http.Request) error {
 	if err := s.read(w, r, &in); err != nil {
 		return err
 	}
-	st, err := s.cfg.Agent.Disconnect(r.Context())
+	st, err := s.agent(r).Disconnect(r.Context())
 	if err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ func (s *Server) disconnect(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) vnets(w http.ResponseWriter, r *http.Request) error {
-	return s.write(w, r, s.cfg.Agent.VNETs())
+	return s.write(w, r, s.agent(r).VNETs())
 }
 
 func (s *Server) selectVNET(w http.ResponseWriter, r *http.Request) error {
@@ -92,7 +95,7 @@ func (s *Server) selectVNET(w http.ResponseWriter, r *http.Request) error {
 	if err := s.read(w, r, &in); err != nil {
 		return err
 	}
-	list, err := s.cfg.Agent.SelectVNET(r.Context(), in.VNET)
+	list, err := s.agent(r).SelectVNET(r.Context(), in.VNET)
 	if err != nil {
 		return err
 	}
@@ -101,7 +104,7 @@ func (s *Server) selectVNET(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) targets(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	list, err := s.cfg.Agent.Targets(TargetQuery{
+	list, err := s.agent(r).Targets(TargetQuery{
 		Attributes: q["attribute"], Usernames: q["username"], Protocols: q["protocol"],
 		Ports: q["port"], VNETs: q["vnet"], IDs: q["id"],
 	})
@@ -120,7 +123,7 @@ func (s *Server) resolve(w http.ResponseWriter, r *http.Request) error {
 			return fault.New(string(kind.Invalid), "port must be 1 to 65535")
 		}
 	}
-	res, err := s.cfg.Agent.Resolve(q.Get("name"), q.Get("vnet"), uint16(port))
+	res, err := s.agent(r).Resolve(q.Get("name"), q.Get("vnet"), uint16(port))
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (s *Server) dial(w http.ResponseWriter, r *http.Request) error {
 		return fault.New(string(kind.Limit), "more than %d connections are being opened", s.cfg.MaxDials).WithHint("try again in a moment")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.DialTimeout)
-	flow, err := s.cfg.Agent.DialFlow(ctx, in)
+	flow, err := s.agent(r).DialFlow(ctx, in)
 	cancel()
 	s.dials.give(user)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 		return fault.New(string(kind.Limit), "too many event streams are open").WithHint("end other programs that follow the agent's status")
 	}
 	defer s.streams.give(user)
-	sub, err := s.cfg.Agent.Subscribe()
+	sub, err := s.agent(r).Subscribe()
 	if err != nil {
 		return err
 	}
