@@ -68,6 +68,8 @@ func Run(t *testing.T, open Open) {
 		"FailedWritesLeaveNothing":           failedWritesLeaveNothing,
 		"WritesRaiseTheirCollectionAndAudit": writesRaiseRevisions,
 		"SlotsStay":                          slotsStay,
+		"NetworkRulesHaveTheirOrder":         networkRulesHaveTheirOrder,
+		"ListsInUseStay":                     listsInUseStay,
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := NewClock()
