@@ -133,7 +133,7 @@ func TestNetworkRules_BadInput(t *testing.T) {
 		{"a schedule", "POST", rulesPath, rule(`,"action":"allow","schedule":{"mon":"08:00-12:00"}`), "/schedule", "not enforced"},
 		{"an expiration", "POST", rulesPath, rule(`,"action":"allow","expiration":{"expires_at":"2027-01-01T00:00:00Z"}`), "/expiration", "not enforced"},
 		{"a setting that is not enforced", "POST", rulesPath, rule(`,"action":"allow","rule_settings":{"check_session":{"enforce":true,"duration":"1h"}}`), "/rule_settings/check_session", "not enforced"},
-		{"a misspelt key", "POST", rulesPath, rule(`,"action":"allow","trafic":"access.target"`), "/trafic", "unknown"},
+		{"a misspelt key", "POST", rulesPath, rule(`,"action":"allow","traffics":"access.target"`), "/traffics", "unknown"},
 		{"a list without a type", "POST", listsPath, `{"name":"x"}`, "/type", "IP"},
 		{"a list of an unknown type", "POST", listsPath, `{"name":"x","type":"CATEGORY"}`, "/type", "IP"},
 		{"a value that is no address", "POST", listsPath, `{"name":"x","type":"IP","items":[{"value":"10.0.0.1/8"}]}`, "/items", "10.0.0.1/8"},
