@@ -349,3 +349,22 @@ type ListPatch struct {
 	Append []ListItemWrite `json:"append"`
 	Remove []string        `json:"remove"`
 }
+
+// RuleGroup is a named set of rules that policies refer to.
+type RuleGroup struct {
+	ID        string        `json:"id"`
+	Name      string        `json:"name"`
+	Include   []access.Rule `json:"include"`
+	Exclude   []access.Rule `json:"exclude"`
+	Require   []access.Rule `json:"require"`
+	CreatedAt string        `json:"created_at"`
+	UpdatedAt string        `json:"updated_at"`
+}
+
+// RuleGroupWrite creates or replaces a rule group.
+type RuleGroupWrite struct {
+	Name    string        `json:"name"`
+	Include []access.Rule `json:"include"`
+	Exclude []access.Rule `json:"exclude,omitempty"`
+	Require []access.Rule `json:"require,omitempty"`
+}

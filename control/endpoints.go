@@ -46,6 +46,7 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		devices  = account + "/devices"
 		rules    = account + "/gateway/rules"
 		lists    = account + "/gateway/lists"
+		groups   = account + "/access/groups"
 	)
 	return map[string]serveFunc{
 		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
@@ -127,6 +128,12 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"PATCH " + lists + "/{id}":     c.patchList,
 		"DELETE " + lists + "/{id}":    c.deleteList,
 		"GET " + lists + "/{id}/items": c.listItems,
+
+		"GET " + groups:              c.listRuleGroups,
+		"POST " + groups:             c.createRuleGroup,
+		"GET " + groups + "/{id}":    c.getRuleGroup,
+		"PUT " + groups + "/{id}":    c.replaceRuleGroup,
+		"DELETE " + groups + "/{id}": c.deleteRuleGroup,
 
 		"GET " + users:           c.listUsers,
 		"GET " + users + "/{id}": c.getUser,

@@ -20,9 +20,10 @@ const (
 	GatewayCAs   = "gateway_cas"
 	NetworkRules = "network_rules"
 	Lists        = "lists"
+	RuleGroups   = "rule_groups"
 )
 
-var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, NetworkRules, Lists}
+var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, NetworkRules, Lists, RuleGroups}
 
 // Revision is the newest revision of any collection.
 func (r *Reader) Revision(ctx context.Context) (uint64, error) {

@@ -70,6 +70,7 @@ func Run(t *testing.T, open Open) {
 		"SlotsStay":                          slotsStay,
 		"NetworkRulesHaveTheirOrder":         networkRulesHaveTheirOrder,
 		"ListsInUseStay":                     listsInUseStay,
+		"RuleGroupsInUseStay":                ruleGroupsInUseStay,
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := NewClock()
