@@ -263,6 +263,8 @@ type TokenStatus struct {
 	ID     string    `json:"id"`
 	Status string    `json:"status"`
 	Since  time.Time `json:"not_before"`
+	// Until is when it expires; absent: never.
+	Until *time.Time `json:"expires_on,omitempty"`
 }
 
 // TunnelConnection is a connector of a tunnel that is in contact.

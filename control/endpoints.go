@@ -12,16 +12,16 @@ type serveFunc = func(context.Context, *call) (answer, error)
 func (c *Control) routes() *router {
 	t := &router{}
 	for pattern, serve := range c.managementEndpoints() {
-		t.add(pattern, &endpoint{auth: authAPI, serve: serve})
+		t.add(pattern, &endpoint{auth: authAPI, area: areaOf(pattern), serve: serve})
 	}
 	for pattern, e := range map[string]*endpoint{
 		"GET " + api.PathHealth:              {auth: authNone, serve: c.health},
-		"POST " + api.PathEnrolmentKeys:      {auth: authAPI, serve: c.createEnrolmentKey},
+		"POST " + api.PathEnrolmentKeys:      {auth: authAPI, area: areaWeft, serve: c.createEnrolmentKey},
 		"POST " + api.PathEnrol:              {auth: authEnrol, serve: c.enrol, stranger: true},
 		"GET " + api.PathAgentSelf:           {auth: authDevice, serve: c.agentSelf},
 		"DELETE " + api.PathAgentSelf:        {auth: authDevice, serve: c.agentDelete},
 		"GET " + api.PathAgentSync:           {auth: authDevice, stream: c.syncAgent},
-		"POST " + api.PathGateways:           {auth: authAPI, serve: c.createGateway},
+		"POST " + api.PathGateways:           {auth: authAPI, area: areaWeft, serve: c.createGateway},
 		"PUT " + api.PathGatewaySelf:         {auth: authGateway, serve: c.reportGateway},
 		"GET " + api.PathGatewaySync:         {auth: authGateway, stream: c.syncGateway},
 		"POST " + api.PathGatewayCertificate: {auth: authGateway, serve: c.signCertificate},
