@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"weft/agent/relay"
 	"weft/internal/localsock"
@@ -116,8 +117,9 @@ func isOver(r *http.Request) bool {
 type countedConn struct {
 	net.Conn
 	caller
-	over bool
-	free func()
+	over   bool
+	inHead atomic.Bool // a request has begun and its head is not read yet
+	free   func()
 }
 
 func (c *countedConn) Close() error {
