@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/zalando/go-keyring"
-
+	"weft/agent/localapi"
 	"weft/agent/statefile"
 )
 
@@ -66,27 +64,35 @@ func (a *Agent) Present(profile, proxyAddress string) {
 	b.tellLocked(changedStatus)
 }
 
-// Forget wipes the secrets of a state directory that no agent uses: what Unregister could not, or what is left when
-// the registration cannot be read.
-func Forget(ctx context.Context, dir *statefile.Dir, ring KeyStore) error {
-	v, err := newVault(ring, dir, false)
+// ReadRegistration returns what a state directory that no agent uses says of its registration.
+func ReadRegistration(dir string) (localapi.Registration, bool) {
+	b, err := os.ReadFile(filepath.Join(dir, registrationFile))
+	if err != nil {
+		return localapi.Registration{}, false
+	}
+	var r registration
+	if err := json.Unmarshal(b, &r); err != nil {
+		return localapi.Registration{}, false
+	}
+	return r.wire(), true
+}
+
+// Forget wipes the secrets of a state directory that no agent uses. That a keyring fails matters only when the key is
+// there for all that is known.
+func Forget(ctx context.Context, dir *statefile.Dir, cfg Config) error {
+	v, err := newVault(cfg.KeyStore, dir, cfg.ForceFile)
 	if err != nil {
 		return err
 	}
-	var r registration
-	switch err := dir.Read(registrationFile, &r); {
-	case errors.Is(err, fs.ErrNotExist):
-		return v.wipe(ctx, keyStoreFile)
-	case err != nil:
-		// Where the key is cannot be known. A keyring that this process cannot reach did not take it either.
-		err := v.wipe(ctx, keyStoreKeyring)
-		if errors.Is(err, errNoKeyring) || errors.Is(err, keyring.ErrUnsupportedPlatform) {
-			err = nil
-		}
-		return errors.Join(err, dir.Remove(registrationFile))
+	r, known := ReadRegistration(dir.Path())
+	inRing := known && r.KeyStore == keyStoreKeyring || !known && HasRegistration(dir.Path())
+	where := keyStoreKeyring
+	if !inRing && cfg.ForceFile {
+		where = keyStoreFile
 	}
-	if err := v.wipe(ctx, r.KeyStore); err != nil {
-		return fmt.Errorf("wipe the device's key: %w", err)
+	err = v.wipe(ctx, where)
+	if !inRing || errors.Is(err, errNoKeyring) {
+		err = dir.Remove(secretsFile)
 	}
-	return dir.Remove(registrationFile)
+	return errors.Join(err, dir.Remove(registrationFile))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weft/agent"
+	"weft/agent/host"
 	"weft/agent/proxy"
 	"weft/internal/kind"
 	"weft/internal/localsock"
@@ -73,11 +74,11 @@ func runCommand() *cobra.Command {
 			}
 			cfg.Version = programVersion()
 			cfg.Logger = slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-			a, err := agent.New(cfg)
+			h, err := host.New(host.Config{Agent: cfg})
 			if err != nil {
 				return err
 			}
-			return a.Run(c.Context())
+			return h.Run(c.Context())
 		},
 	}
 	f := c.Flags()
