@@ -176,12 +176,16 @@ func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 func (l *Listener) Path() string { return l.path }
 
 // Dial connects to the socket at path and refuses a server that is neither
-// privileged nor this user's: what is sent may be secret. A privileged caller
+// privileged nor this user's, and a place where another user could have put the
+// socket: what is sent may be secret. A privileged caller
 // may talk to everybody's. A missing socket satisfies errors.Is(err, fs.ErrNotExist);
 // one at which nobody listens is ErrNobody.
 func Dial(ctx context.Context, path string) (*Conn, error) {
 	if path == "" {
 		return nil, errors.New("dial local socket: the path is empty")
+	}
+	if err := checkPath(path); err != nil {
+		return nil, fmt.Errorf("dial local socket %s: %w", path, err)
 	}
 	nc, err := dial(ctx, path)
 	if err != nil {
