@@ -11,3 +11,6 @@ func (s *Server) RoutesForTest() []RouteForTest {
 	}
 	return out
 }
+
+// DropClaimsForTest opens dropClaims.
+var DropClaimsForTest = dropClaims

@@ -184,7 +184,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ConnContext:       withConn,
 		ConnState:         s.noteState,
 		Protocols:         http1Only(),
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		// "OPTIONS *" would be answered without asking who calls.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
 	go func() { done <- hs.Serve(s.limit(ln)) }()
