@@ -359,7 +359,7 @@ func TestHost_IdleSessionsEnd(t *testing.T) {
 	eventually(t, "the idle ones end", func() bool { return h.Stats().Sessions == 2 })
 	var left []string
 	for _, s := range h.Sessions().Sessions {
-		left = append(left, s.Account)
+		left = append(left, s.UserID)
 	}
 	if diff := cmp.Diff([]string{"1000", "1003"}, left); diff != "" {
 		t.Errorf("sessions left:\n%s", diff)
@@ -427,3 +427,81 @@ func TestHost_UnprivilegedServesItself(t *testing.T) {
 }
 
 var _ server.Sessions = (*host.Host)(nil)
+
+// stuckRing is a keyring that takes keys and, once stuck, never answers.
+type stuckRing struct {
+	mu    sync.Mutex // guards what follows
+	keys  map[string]string
+	stuck chan struct{} // calls wait for its end; nil: they do not wait
+}
+
+func (r *stuckRing) wait() {
+	r.mu.Lock()
+	stuck := r.stuck
+	r.mu.Unlock()
+	if stuck != nil {
+		<-stuck
+	}
+}
+
+func (r *stuckRing) Get(_, user string) (string, error) {
+	r.wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.keys[user], nil
+}
+
+func (r *stuckRing) Set(_, user, secret string) error {
+	r.wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keys[user] = secret
+	return nil
+}
+
+func (r *stuckRing) Delete(_, user string) error {
+	r.wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.keys, user)
+	return nil
+}
+
+// TestHost_KeyringHangs: a removal waits for a keyring only so long, and a session of another account goes on
+// meanwhile. What the keyring was asked to delete it deletes when it answers again.
+func TestHost_KeyringHangs(t *testing.T) {
+	acme := newOrg(t, "acme")
+	ring := &stuckRing{keys: map[string]string{}}
+	cfg := testConfig(t)
+	cfg.Agent.ForceFile, cfg.Agent.KeyStore = false, ring
+	h := start(t, cfg)
+	h.join("1000", "", acme.enrolment("alice@acme"))
+	h.join("1001", "", acme.enrolment("bob@acme"))
+	if len(ring.keys) != 2 {
+		t.Fatalf("%d keys in the keyring", len(ring.keys))
+	}
+	ring.mu.Lock()
+	ring.stuck = make(chan struct{})
+	ring.mu.Unlock()
+	begin := time.Now()
+	if _, err := h.RemoveProfile(t.Context(), "1000", "default", true); err != nil {
+		t.Errorf("with force: %v", err)
+	}
+	if took := time.Since(begin); took > 12*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if got := h.whose("1001", ""); got != "acme bob@acme" {
+		t.Errorf("the other account's tunnel leads to %q", got)
+	}
+	ring.mu.Lock()
+	close(ring.stuck)
+	ring.stuck = nil
+	ring.mu.Unlock()
+	_, err := h.RemoveProfile(t.Context(), "1001", "default", true)
+	must(t, err)
+	eventually(t, "the keys are gone", func() bool {
+		ring.mu.Lock()
+		defer ring.mu.Unlock()
+		return len(ring.keys) == 0
+	})
+}

@@ -170,8 +170,7 @@ func (h *Host) RemoveProfile(ctx context.Context, key, name string, force bool) 
 		defer h.removed(ac)
 		if err := h.wipe(work, ac, p); err != nil {
 			if !force {
-				return fault.New(string(kind.Unavailable), "the key of profile %s could not be wiped: %v", name, err).
-					WithHint("unlock the keyring and try again, or run: warp-cli profile remove %s --force", name).WithCause(err)
+				return errNotWiped(name, err)
 			}
 			h.log.WarnContext(ctx, "a removed profile's key is left in the keyring", "account", key, "profile", name, "error", err)
 		}
@@ -185,6 +184,11 @@ func (h *Host) RemoveProfile(ctx context.Context, key, name string, force bool) 
 			}
 		})
 	})
+}
+
+func errNotWiped(name string, err error) error {
+	return fault.New(string(kind.Unavailable), "the key of profile %s could not be wiped", name).
+		WithHint("unlock the keyring and try again, or run: warp-cli profile remove %s --force", name).WithCause(err)
 }
 
 // endRegistration unregisters a profile, unless it is connected and force is not set. A session that cannot start has
@@ -205,6 +209,9 @@ func (h *Host) endRegistration(ctx context.Context, key string, p profile, force
 			WithHint("run: warp-cli --profile %s disconnect\nor run: warp-cli profile remove %s --force", p.Name, p.Name)
 	}
 	if err := s.agent.Unregister(ctx); err != nil && fault.From(err).Code != localapi.CodeNotRegistered {
+		if !force {
+			return errNotWiped(p.Name, err)
+		}
 		h.log.WarnContext(ctx, "unregister a profile that is removed", "account", key, "profile", p.Name, "error", err)
 	}
 	return nil
@@ -287,7 +294,7 @@ func (h *Host) Sessions() localapi.SessionList {
 		if s.agent == nil || s.ending {
 			continue
 		}
-		row := localapi.Session{Account: s.key.account, LastUsedAt: s.lastUse.UTC()}
+		row := localapi.Session{UserID: s.key.account, LastUsedAt: s.lastUse.UTC()}
 		for _, p := range s.account.index.Profiles {
 			if p.Dir == s.key.dir {
 				row.Profile = p.Name
@@ -300,12 +307,12 @@ func (h *Host) Sessions() localapi.SessionList {
 	for i, a := range agents {
 		row, st := &list.Sessions[i], a.Status()
 		row.State, row.Email, row.FlowsOpen = st.State, st.Email, a.Stats().FlowsOpen
-		if u, err := user.LookupId(row.Account); err == nil {
+		if u, err := user.LookupId(row.UserID); err == nil {
 			row.User = u.Username
 		}
 	}
 	slices.SortFunc(list.Sessions, func(a, b localapi.Session) int {
-		return cmp.Or(cmp.Compare(len(a.Account), len(b.Account)), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Profile, b.Profile))
+		return cmp.Or(cmp.Compare(len(a.UserID), len(b.UserID)), cmp.Compare(a.UserID, b.UserID), cmp.Compare(a.Profile, b.Profile))
 	})
 	return list
 }

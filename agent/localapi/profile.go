@@ -86,8 +86,8 @@ type RenameProfile struct {
 
 // Session is one running agent of the service, as an administrator sees it.
 type Session struct {
-	Account    string    `json:"account"` // uid or SID
-	User       string    `json:"user"`    // name of the account; empty: not known
+	UserID     string    `json:"user_id"` // uid or SID
+	User       string    `json:"user"`    // its name; empty: not known
 	Profile    string    `json:"profile"`
 	State      State     `json:"state"`
 	Email      string    `json:"email"`

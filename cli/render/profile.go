@@ -53,9 +53,9 @@ func Sessions(w io.Writer, l *localapi.SessionList) error {
 	for i := range l.Sessions {
 		s := &l.Sessions[i]
 		rows[i] = []string{
-			Clean(s.Account), Clean(s.User), Clean(s.Profile), stateWord(Style{}, s.State), Clean(s.Email),
+			Clean(s.UserID), Clean(s.User), Clean(s.Profile), stateWord(Style{}, s.State), Clean(s.Email),
 			strconv.Itoa(s.FlowsOpen), moment(s.LastUsedAt),
 		}
 	}
-	return Table(w, []string{"Account", "User", "Profile", "State", "Email", "Connections", "Last Used"}, rows)
+	return Table(w, []string{"User ID", "User", "Profile", "State", "Email", "Connections", "Last Used"}, rows)
 }

@@ -233,6 +233,6 @@ func (o single) Sessions() localapi.SessionList {
 	st := o.agent.Status()
 	return localapi.SessionList{
 		SchemaVersion: localapi.SchemaVersion, MaxSessions: 1,
-		Sessions: []localapi.Session{{Account: o.owner, Profile: localapi.DefaultProfile, State: st.State, Email: st.Email}},
+		Sessions: []localapi.Session{{UserID: o.owner, Profile: localapi.DefaultProfile, State: st.State, Email: st.Email}},
 	}
 }
