@@ -14,3 +14,18 @@ func (s *Server) RoutesForTest() []RouteForTest {
 
 // DropClaimsForTest opens dropClaims.
 var DropClaimsForTest = dropClaims
+
+func (s *Server) find(r RouteForTest) route {
+	for _, rt := range s.routeTable() {
+		if rt.method == r.Method && rt.path == r.Path {
+			return rt
+		}
+	}
+	return route{}
+}
+
+// QueryForTest returns the parameters of a route.
+func (s *Server) QueryForTest(r RouteForTest) []string { return s.find(r).query }
+
+// CommandForTest returns the command that does what a route does.
+func (s *Server) CommandForTest(r RouteForTest) string { return s.find(r).command }

@@ -268,3 +268,42 @@ func TestLimits_PerUser(t *testing.T) {
 		t.Errorf("%d streams counted", n)
 	}
 }
+
+// TestConns_LateCaller: where the caller is known only with the first request, connections count as the caller's from
+// then on, and those that say nothing end.
+func TestConns_LateCaller(t *testing.T) {
+	f := setup(t, server.Config{MaxConns: 8, MaxConnsPerUser: 2, HeadTimeout: 2 * time.Second})
+	f.ln.mu.Lock()
+	f.ln.late = true
+	f.ln.mu.Unlock()
+	hold := func() int {
+		c := f.dial(t)
+		_, err := io.WriteString(c, "GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		must(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		must(t, err)
+		_, err = io.Copy(io.Discard, resp.Body)
+		must(t, err)
+		must(t, resp.Body.Close())
+		return resp.StatusCode
+	}
+	for i, want := range []int{200, 200, 429} {
+		if got := hold(); got != want {
+			t.Errorf("connection %d of a user: %d; want %d", i+1, got, want)
+		}
+	}
+	f.ln.as(other)
+	if got := hold(); got != 403 { // known, and not the owner
+		t.Errorf("another user: %d", got)
+	}
+	if n := f.server.Stats().OverConns; n != 1 {
+		t.Errorf("%d counted", n)
+	}
+	// Two that say nothing take the places of callers not known yet, and lose them.
+	f.dial(t)
+	f.dial(t)
+	waitFor(t, "places for callers not known yet", func() bool {
+		status, _ := f.do(t, "GET", "/v1/version", "")
+		return status == 403
+	})
+}

@@ -64,22 +64,32 @@ func (s *Server) routes() *http.ServeMux {
 	return mux
 }
 
+var errOverConns = fault.New(string(kind.Limit), "too many connections to the agent").WithHint("close some and try again")
+
 // serveHTTP turns away what is no plain request of a local program, then routes.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	if c, ok := r.Context().Value(connKey{}).(*countedConn); ok {
+	c, counted := r.Context().Value(connKey{}).(*countedConn)
+	if counted {
 		c.inHead.Store(false)
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	if isOver(r) {
 		w.Header().Set("Connection", "close")
-		s.writeError(w, r, fault.New(string(kind.Limit), "too many connections to the agent").WithHint("close some and try again"))
+		s.writeError(w, r, errOverConns)
 		return
 	}
-	if _, err := callerOf(r); err != nil {
+	id, err := callerOf(r)
+	if err != nil {
 		s.notAllowed.Add(1)
 		w.Header().Set("Connection", "close")
 		s.writeError(w, r, fault.New(localapi.CodePermission, "the system does not say who is calling").WithCause(err))
+		return
+	}
+	if counted && !c.settle(id.String()) {
+		s.overConns.Add(1)
+		w.Header().Set("Connection", "close")
+		s.writeError(w, r, errOverConns)
 		return
 	}
 	if err := s.checkForm(w, r); err != nil {

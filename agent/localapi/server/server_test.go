@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,18 +156,31 @@ func (s *fakeSubscription) Close() { close(s.closed) }
 // callerListener gives connections a caller as localsock does.
 type callerListener struct {
 	net.Listener
-	mu  sync.Mutex
-	who localsock.Caller
-	err error
+	mu   sync.Mutex
+	who  localsock.Caller
+	err  error
+	late bool
 }
 
 type callerConn struct {
 	*net.UnixConn
-	who localsock.Caller
-	err error
+	who  localsock.Caller
+	err  error
+	late bool // the caller is known once something was read, as on Windows
+	read atomic.Bool
 }
 
-func (c *callerConn) Caller() (localsock.Caller, error) { return c.who, c.err }
+func (c *callerConn) Read(p []byte) (int, error) {
+	c.read.Store(true)
+	return c.UnixConn.Read(p)
+}
+
+func (c *callerConn) Caller() (localsock.Caller, error) {
+	if c.late && !c.read.Load() {
+		return localsock.Caller{}, localsock.ErrUnknownPeer
+	}
+	return c.who, c.err
+}
 
 func (l *callerListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
@@ -175,7 +189,7 @@ func (l *callerListener) Accept() (net.Conn, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return &callerConn{c.(*net.UnixConn), l.who, l.err}, nil
+	return &callerConn{UnixConn: c.(*net.UnixConn), who: l.who, err: l.err, late: l.late}, nil
 }
 
 func (l *callerListener) as(c localsock.Caller) {
