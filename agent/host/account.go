@@ -276,7 +276,7 @@ func (h *Host) forgetAccount() bool {
 // closeAccount closes an account that has been marked as closing.
 func (h *Host) closeAccount(ac *account) {
 	if err := ac.close(); err != nil {
-		h.log.Error("close account", "account", ac.key, "error", err)
+		h.log.Error("close account", "user_id", ac.key, "error", err)
 	}
 	h.mu.Lock()
 	delete(h.accounts, ac.key)

@@ -155,7 +155,7 @@ func (f *front) sort(ctx context.Context, c net.Conn) {
 	defer cancel()
 	s, err := f.h.acquire(ctx, account, "")
 	if err != nil {
-		f.h.log.WarnContext(ctx, "proxy connection without a session", "account", account, "error", err)
+		f.h.log.WarnContext(ctx, "proxy connection without a session", "user_id", account, "error", err)
 		relay.Abort(c)
 		return
 	}
@@ -207,14 +207,14 @@ func (h *Host) proxyOf(ctx context.Context, s *session, p profile) net.Listener 
 	}
 	ln, err := h.ownPort(ctx, p)
 	if err != nil {
-		h.log.WarnContext(ctx, "no port for a session's proxy", "account", s.key.account, "error", err)
+		h.log.WarnContext(ctx, "no port for a session's proxy", "user_id", s.key.account, "error", err)
 		return nil
 	}
 	h.mu.Lock()
 	s.ownPort = ln.Addr().String()
 	h.mu.Unlock()
 	if err := h.keepPort(s, p, ln); err != nil {
-		h.log.WarnContext(ctx, "keep the port of a session's proxy", "account", s.key.account, "error", err)
+		h.log.WarnContext(ctx, "keep the port of a session's proxy", "user_id", s.key.account, "error", err)
 	}
 	return ln
 }

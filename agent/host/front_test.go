@@ -127,6 +127,20 @@ func TestFront_PerUserService(t *testing.T) {
 	}
 }
 
+// TestFront_PerUserServiceWithoutNames: where the kernel does not tell, the port of an ordinary user's service is that
+// user's, whoever comes.
+func TestFront_PerUserServiceWithoutNames(t *testing.T) {
+	acme := newOrg(t, "acme")
+	cfg := testConfig(t)
+	cfg.NoTCPPeer, cfg.Owner = true, &localsock.Caller{UID: 1000}
+	cfg.TCPPeer = func(net.Conn) (localsock.Caller, error) { return localsock.Caller{}, errors.ErrUnsupported }
+	h := start(t, cfg)
+	h.join("1000", "", acme.enrolment("alice@acme"))
+	if got, err := ask(t, h.ready.Proxy); err != nil || got != "acme alice@acme" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // TestFront_OwnPorts: where the kernel does not tell, each session of a service has a port of its own and keeps it.
 func TestFront_OwnPorts(t *testing.T) {
 	acme := newOrg(t, "acme")

@@ -35,15 +35,19 @@ import (
 	"weft/agent/localapi/server"
 	"weft/agent/proxy"
 	"weft/agent/statefile"
+	"weft/internal/kind"
 	"weft/internal/localsock"
 )
+
+// DefaultMaxSessions is how many sessions run at most.
+const DefaultMaxSessions = 64
 
 // Config of a Host. The zero value of a field means the default named.
 type Config struct {
 	// Agent is what every session's agent is made with. StateDir is that of the service; Hosted, ProxyListener and Dir
 	// are the host's to set.
 	Agent agent.Config
-	// MaxSessions bounds the running sessions of all accounts; 0 means 64.
+	// MaxSessions bounds the running sessions of all accounts; 0 means DefaultMaxSessions.
 	MaxSessions int
 	// MaxProfiles bounds the profiles of one account; 0 means 16.
 	MaxProfiles int
@@ -100,9 +104,12 @@ func New(cfg Config) (*Host, error) {
 	if cfg.Agent.StateDir, err = filepath.Abs(cfg.Agent.StateDir); err != nil {
 		return nil, fmt.Errorf("name the state directory: %w", err)
 	}
-	setDefault(&cfg.MaxSessions, 64)
+	setDefault(&cfg.MaxSessions, DefaultMaxSessions)
 	setDefault(&cfg.MaxProfiles, 16)
 	setDefault(&cfg.IdleAfter, 10*time.Minute)
+	if cfg.MaxSessions < 1 || cfg.MaxProfiles < 1 || cfg.IdleAfter < 2 {
+		return nil, kind.New(kind.Invalid, "limits of sessions must be positive").WithHint("see warp-svc run --help")
+	}
 	h := &Host{
 		cfg: cfg, log: cfg.Agent.Logger,
 		accounts: make(map[string]*account), sessions: make(map[sessionKey]*session),
@@ -201,7 +208,7 @@ func (h *Host) end(running *sync.WaitGroup) {
 	h.mu.Unlock()
 	for _, ac := range left {
 		if err := ac.close(); err != nil {
-			h.log.Error("close account", "account", ac.key, "error", err)
+			h.log.Error("close account", "user_id", ac.key, "error", err)
 		}
 	}
 }
@@ -222,7 +229,7 @@ func (h *Host) resume(ctx context.Context) {
 	for _, key := range h.knownAccounts(ctx) {
 		ac, err := h.takeAccount(ctx, key)
 		if err != nil {
-			h.log.ErrorContext(ctx, "read an account's profiles", "account", key, "error", err)
+			h.log.ErrorContext(ctx, "read an account's profiles", "user_id", key, "error", err)
 			continue
 		}
 		for _, p := range h.indexOf(ac).Profiles {
@@ -230,7 +237,7 @@ func (h *Host) resume(ctx context.Context) {
 				continue
 			}
 			if s, err := h.acquire(ctx, key, p.Name); err != nil {
-				h.log.ErrorContext(ctx, "start a session that was connected", "account", key, "profile", p.Name, "error", err)
+				h.log.ErrorContext(ctx, "start a session that was connected", "user_id", key, "profile", p.Name, "error", err)
 			} else {
 				h.release(s)
 			}

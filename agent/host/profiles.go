@@ -172,7 +172,7 @@ func (h *Host) RemoveProfile(ctx context.Context, key, name string, force bool) 
 			if !force {
 				return errNotWiped(name, err)
 			}
-			h.log.WarnContext(ctx, "a removed profile's key is left in the keyring", "account", key, "profile", name, "error", err)
+			h.log.WarnContext(ctx, "a removed profile's key is left in the keyring", "user_id", key, "profile", name, "error", err)
 		}
 		if err := ac.clear(p); err != nil {
 			return fmt.Errorf("remove profile %s: %w", name, err)
@@ -200,7 +200,7 @@ func (h *Host) endRegistration(ctx context.Context, key string, p profile, force
 		if f.Code == string(kind.Limit) || f.Code == string(kind.Unavailable) {
 			return err
 		}
-		h.log.WarnContext(ctx, "a profile is removed that cannot be started", "account", key, "profile", p.Name, "error", err)
+		h.log.WarnContext(ctx, "a profile is removed that cannot be started", "user_id", key, "profile", p.Name, "error", err)
 		return nil
 	}
 	defer h.release(s)
@@ -212,7 +212,7 @@ func (h *Host) endRegistration(ctx context.Context, key string, p profile, force
 		if !force {
 			return errNotWiped(p.Name, err)
 		}
-		h.log.WarnContext(ctx, "unregister a profile that is removed", "account", key, "profile", p.Name, "error", err)
+		h.log.WarnContext(ctx, "unregister a profile that is removed", "user_id", key, "profile", p.Name, "error", err)
 	}
 	return nil
 }

@@ -138,7 +138,7 @@ func (h *Host) release(s *session) {
 func (h *Host) runSession(ctx context.Context, s *session) {
 	err := h.runAgent(ctx, s)
 	if err != nil && ctx.Err() == nil {
-		h.log.ErrorContext(ctx, "a session ended", "account", s.key.account, "dir", s.key.dir, "error", err)
+		h.log.ErrorContext(ctx, "a session ended", "user_id", s.key.account, "dir", s.key.dir, "error", err)
 	}
 	s.cancel()
 	h.mu.Lock()
@@ -161,7 +161,7 @@ func (h *Host) runAgent(ctx context.Context, s *session) error {
 	}
 	h.mu.Unlock()
 	cfg := h.cfg.Agent
-	cfg.Hosted, cfg.StateDir, cfg.Logger = true, s.account.profileDir(p), h.log.With("account", s.key.account, "profile_dir", s.key.dir)
+	cfg.Hosted, cfg.StateDir, cfg.Logger = true, s.account.profileDir(p), h.log.With("user_id", s.key.account, "profile_dir", s.key.dir)
 	if s.key.dir == firstDir {
 		cfg.Dir = s.account.dir
 	}

@@ -64,6 +64,7 @@ func noArgs(c *cobra.Command, args []string) error {
 
 func runCommand() *cobra.Command {
 	var cfg agent.Config
+	var maxSessions int
 	var verbose bool
 	c := &cobra.Command{
 		Use: "run", Short: "Run the agent until SIGTERM or SIGINT", Args: noArgs,
@@ -74,7 +75,7 @@ func runCommand() *cobra.Command {
 			}
 			cfg.Version = programVersion()
 			cfg.Logger = slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-			h, err := host.New(host.Config{Agent: cfg})
+			h, err := host.New(host.Config{Agent: cfg, MaxSessions: maxSessions})
 			if err != nil {
 				return err
 			}
@@ -87,6 +88,7 @@ func runCommand() *cobra.Command {
 	f.StringVar(&cfg.ProxyListen, "proxy-listen", proxy.DefaultListen, "serve SOCKS5 and HTTP CONNECT here; \"off\": nowhere")
 	f.BoolVar(&cfg.AllowRemoteProxy, "proxy-allow-remote", false, "let --proxy-listen be other than loopback: whoever reaches it uses your access")
 	f.BoolVar(&cfg.ProxyAllUsers, "proxy-all-users", false, "let every user of this machine use the proxy, not only those who may operate the agent")
+	f.IntVar(&maxSessions, "max-sessions", host.DefaultMaxSessions, "run at most this many sessions, one for each profile of each user of this machine")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log each flow")
 	return c
 }

@@ -103,12 +103,18 @@ func TestPipeSDDL(t *testing.T) {
 		me   localsock.Caller
 		want string
 	}{
-		{"LocalSystem", localsock.Caller{SID: "S-1-5-18", Privileged: true},
-			"O:SYD:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;S-1-5-18)(A;;GA;;;BA)(A;;0x0012019b;;;AU)"},
-		{"an elevated administrator", localsock.Caller{SID: "S-1-5-21-1", Privileged: true},
-			"O:BAD:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;S-1-5-21-1)(A;;GA;;;BA)(A;;0x0012019b;;;AU)"},
-		{"a user", localsock.Caller{SID: "S-1-5-21-1"},
-			"O:S-1-5-21-1D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;S-1-5-21-1)(A;;0x0012019b;;;BA)"},
+		{
+			"LocalSystem", localsock.Caller{SID: "S-1-5-18", Privileged: true},
+			"O:SYD:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;S-1-5-18)(A;;GA;;;BA)(A;;0x0012019b;;;AU)",
+		},
+		{
+			"an elevated administrator", localsock.Caller{SID: "S-1-5-21-1", Privileged: true},
+			"O:BAD:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;S-1-5-21-1)(A;;GA;;;BA)(A;;0x0012019b;;;AU)",
+		},
+		{
+			"a user", localsock.Caller{SID: "S-1-5-21-1"},
+			"O:S-1-5-21-1D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;S-1-5-21-1)(A;;0x0012019b;;;BA)",
+		},
 	} {
 		if got := localsock.PipeSDDLForTest(tt.me); got != tt.want {
 			t.Errorf("%s: %s; want %s", tt.name, got, tt.want)

@@ -23,20 +23,19 @@ func TestDial_Places(t *testing.T) {
 	const me, attacker = 12345, 23456
 	for _, tt := range []struct {
 		name string
-		make func(t *testing.T, dir, sock string)
+		make func(dir, sock string) error
 		says string // empty: it connects
 	}{
-		{"a place of root's", func(*testing.T, string, string) {}, ""},
-		{"a place of the user's", func(t *testing.T, dir, sock string) { own(t, me, dir, sock) }, ""},
-		{"open to everybody and sticky, of root's", func(t *testing.T, dir, _ string) { must(t, os.Chmod(dir, 0o777|os.ModeSticky)) }, ""},
-		{"open to everybody", func(t *testing.T, dir, _ string) { must(t, os.Chmod(dir, 0o777)) }, "0777"},
-		{"open to a group", func(t *testing.T, dir, _ string) { must(t, os.Chmod(dir, 0o775)) }, "0775"},
-		{"a directory of another user's", func(t *testing.T, dir, _ string) { own(t, attacker, dir) }, "owner uid 23456"},
-		{"a socket of another user's", func(t *testing.T, dir, sock string) {
-			must(t, os.Chmod(dir, 0o777|os.ModeSticky))
-			own(t, attacker, sock)
+		{"a place of root's", func(string, string) error { return nil }, ""},
+		{"a place of the user's", func(dir, sock string) error { return own(me, dir, sock) }, ""},
+		{"open to everybody and sticky, of root's", func(dir, _ string) error { return os.Chmod(dir, 0o777|os.ModeSticky) }, ""},
+		{"open to everybody", func(dir, _ string) error { return os.Chmod(dir, 0o777) }, "0777"},
+		{"open to a group", func(dir, _ string) error { return os.Chmod(dir, 0o775) }, "0775"},
+		{"a directory of another user's", func(dir, _ string) error { return own(attacker, dir) }, "owner uid 23456"},
+		{"a socket of another user's", func(dir, sock string) error {
+			return errors.Join(os.Chmod(dir, 0o777|os.ModeSticky), own(attacker, sock))
 		}, "owner uid 23456"},
-		{"open to everybody further up", func(t *testing.T, dir, _ string) { must(t, os.Chmod(filepath.Dir(dir), 0o777)) }, "open to everybody"},
+		{"open to everybody further up", func(dir, _ string) error { return os.Chmod(filepath.Dir(dir), 0o777) }, "open to everybody"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			top := shortDir(t)
@@ -59,7 +58,7 @@ func TestDial_Places(t *testing.T) {
 					_ = c.Close()
 				}
 			}()
-			tt.make(t, dir, sock)
+			must(t, tt.make(dir, sock))
 			out, err := dialAs(t, me, sock)
 			if tt.says == "" {
 				if err != nil || out != "hello" {
@@ -77,11 +76,11 @@ func TestDial_Places(t *testing.T) {
 	}
 }
 
-func own(t *testing.T, uid int, paths ...string) {
-	t.Helper()
+func own(uid int, paths ...string) (err error) {
 	for _, p := range paths {
-		must(t, os.Chown(p, uid, uid))
+		err = errors.Join(err, os.Chown(p, uid, uid))
 	}
+	return err
 }
 
 // TestDial_Link: a link leads where it leads; the place that counts is the one behind it.
@@ -96,7 +95,7 @@ func TestDial_Link(t *testing.T) {
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(theirs, "s"))
 	must(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
-	own(t, 23456, theirs)
+	must(t, own(23456, theirs))
 	link := filepath.Join(top, "link")
 	must(t, os.Symlink(filepath.Join(theirs, "s"), link))
 	if out, err := dialAs(t, 12345, link); err == nil || !strings.Contains(out, "owner uid 23456") {

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"os"
@@ -305,6 +306,49 @@ func TestSession_Chosen(t *testing.T) {
 	if sessions.held != 0 {
 		t.Errorf("%d sessions were not given back", sessions.held)
 	}
+}
+
+// TestForUser_IsLogged: what an administrator does for a user is on record, with who did it.
+func TestForUser_IsLogged(t *testing.T) {
+	var log safeBuffer
+	f := setup(t, server.Config{
+		Agents: &fakeSessions{agent: &fakeAgent{}}, Owner: root, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	f.ln.as(root)
+	for _, path := range []string{"/v1/disconnect", "/v1/profiles"} {
+		f.doWith(t, "POST", path, "Weft-For-User: 1000\r\nWeft-Profile: acme\r\n", `{"name":"x"}`)
+		want := `msg="administrator acts for a user" method=POST path=` + path + ` caller.uid=0 caller.pid=3 user_id=1000 profile=acme`
+		if got := log.String(); !strings.Contains(got, want) {
+			t.Errorf("log %q; want %q", got, want)
+		}
+	}
+	f.doWith(t, "POST", "/v1/disconnect", "", "")
+	if n := strings.Count(log.String(), "acts for a user"); n != 2 {
+		t.Errorf("%d lines; what one does for oneself is nothing to tell", n)
+	}
+	f.ln.as(owner)
+	f.doWith(t, "POST", "/v1/disconnect", "Weft-For-User: 1001\r\n", "")
+	if got := log.String(); !strings.Contains(got, `refused a caller" method=POST path=/v1/disconnect caller.uid=1000 caller.pid=1 for_user=1001`) {
+		t.Errorf("log %q lacks the refusal", got)
+	}
+}
+
+// safeBuffer is a buffer that several goroutines write to.
+type safeBuffer struct {
+	mu sync.Mutex // guards b
+	b  strings.Builder
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 func TestProfiles_Routes(t *testing.T) {

@@ -137,7 +137,7 @@ func (s *Server) prepare(r *http.Request, rt route) (q request, release func(), 
 	}
 	if a.forUser != "" && q.account != id.Account() {
 		s.log.InfoContext(r.Context(), "administrator acts for a user",
-			"method", rt.method, "path", rt.path, "caller", id, "account", q.account, "profile", a.profile)
+			"method", rt.method, "path", rt.path, "caller", id, "user_id", q.account, "profile", a.profile)
 	}
 	if rt.tier&noSession != 0 {
 		return q, func() {}, nil
