@@ -74,6 +74,10 @@ type Config struct {
 	Hosted bool
 	// ProxyListener replaces ProxyListen when Hosted; nil: no proxy. Run closes it.
 	ProxyListener net.Listener
+	// ProxyAuthorize refuses a connection to the proxy by an error, a *fault.Error, when Hosted; nil refuses nobody.
+	ProxyAuthorize func(net.Conn) error
+	// Owner is whose agent this is. nil: this process's account.
+	Owner *localsock.Caller
 	// Dir is the state directory, opened by the host, which closes it. nil: Run opens StateDir.
 	Dir *statefile.Dir
 }
@@ -164,7 +168,11 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.closeDir()) }()
-	px, apiLn, proxyLn, err := a.listen(ctx)
+	owner, err := a.Owner()
+	if err != nil {
+		return err
+	}
+	px, apiLn, proxyLn, err := a.listen(ctx, owner)
 	if err != nil {
 		return err
 	}
@@ -182,19 +190,15 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 }
 
 // listen makes the servers and opens what they listen on; a listener that is not wanted is nil.
-func (a *Agent) listen(ctx context.Context) (px *proxy.Server, apiLn, proxyLn net.Listener, err error) {
+func (a *Agent) listen(ctx context.Context, owner localsock.Caller) (px *proxy.Server, apiLn, proxyLn net.Listener, err error) {
 	if a.cfg.Hosted {
-		if px, err = proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Logger: a.log}); err != nil {
+		if px, err = proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Authorize: a.cfg.ProxyAuthorize, Logger: a.log}); err != nil {
 			return nil, nil, nil, err
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.proxy = px
 		return px, nil, a.cfg.ProxyListener, nil
-	}
-	owner, err := localsock.Self()
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("read own identity: %w", err)
 	}
 	api, err := server.New(server.Config{Agent: a, Owner: owner, Socket: a.cfg.Socket, Logger: a.log})
 	if err != nil {

@@ -4,15 +4,36 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"weft/agent/localapi"
 	"weft/agent/statefile"
+	"weft/internal/localsock"
 )
 
 // What package host needs of an agent that it runs among others.
+
+// Owner returns whose agent this is.
+func (a *Agent) Owner() (localsock.Caller, error) {
+	if a.cfg.Owner != nil {
+		return *a.cfg.Owner, nil
+	}
+	me, err := localsock.Self()
+	if err != nil {
+		return me, fmt.Errorf("read own identity: %w", err)
+	}
+	return me, nil
+}
+
+// ForAnother reports whether the process acts for another account than its own. Then it must not make files, sockets or
+// low ports where that account says: it would lend its own rights. What cannot be told counts as yes.
+func (a *Agent) ForAnother() bool {
+	me, err := localsock.Self()
+	return err != nil || a.cfg.Owner != nil && !a.cfg.Owner.SameUser(me)
+}
 
 // Resumes reports whether dir holds a registration whose tunnel was up when the agent ended.
 func Resumes(dir string) bool {

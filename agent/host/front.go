@@ -89,9 +89,10 @@ func (f *front) serve(ctx context.Context) error {
 	if f.ln == nil {
 		return nil
 	}
-	stop := context.AfterFunc(ctx, func() { _ = f.ln.Close() })
-	defer stop()
 	g, gctx := errgroup.WithContext(ctx)
+	// Of the context that accept looks at: the port closes only after that has ended.
+	stop := context.AfterFunc(gctx, func() { _ = f.ln.Close() })
+	defer stop()
 	g.Go(func() error { return f.refuser.Serve(gctx, f.refused) })
 	g.Go(func() error {
 		err := f.accept(gctx)
@@ -183,6 +184,25 @@ func (h *Host) proxyAccount(ctx context.Context, c net.Conn) (string, error) {
 		return own, nil
 	}
 	return id.Account(), nil
+}
+
+// mayUseProxy is asked for each connection to a session's proxy. What came by the shared port was sorted by its owner
+// already; at a port of the session's own the owner must be the session's, where the kernel tells.
+func (h *Host) mayUseProxy(c net.Conn, s *session) error {
+	if s.inbox != nil && c.LocalAddr().String() == s.inbox.Addr().String() {
+		return nil
+	}
+	if h.cfg.NoTCPPeer || h.cfg.Agent.ProxyAllUsers || h.cfg.Agent.AllowRemoteProxy {
+		return nil
+	}
+	id, err := h.cfg.TCPPeer(c)
+	if err != nil {
+		return fault.New(localapi.CodePermission, "the system does not say who is calling").WithCause(err)
+	}
+	if id.Account() != s.key.account && !id.Privileged {
+		return fault.New(localapi.CodePermission, "%s may not use this proxy: it belongs to user %s", id, s.key.account)
+	}
+	return nil
 }
 
 // registered reports whether the current profile of an account has a registration.

@@ -172,6 +172,37 @@ func TestFront_OwnPorts(t *testing.T) {
 	}
 }
 
+// TestFront_OwnPortAsksToo: a port that is a session's own is that user's, where the kernel tells who comes.
+func TestFront_OwnPortAsksToo(t *testing.T) {
+	o := &owners{}
+	cfg := testConfig(t)
+	cfg.TCPPeer = o.peer
+	h := start(t, cfg)
+	h.statusOf("1000", "")
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	for _, tt := range []struct {
+		name string
+		uid  uint32
+		err  error
+		want bool
+	}{
+		{"the session's user", 1000, nil, true},
+		{"root", 0, nil, true},
+		{"another user", 1001, nil, false},
+		{"nobody knows who", 1000, localsock.ErrUnknownPeer, false},
+	} {
+		o.set(tt.uid, tt.err)
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", ln.Addr().String())
+		must(t, err)
+		if err := h.MayUseProxyForTest(c, "1000"); (err == nil) != tt.want {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		must(t, c.Close())
+	}
+}
+
 func freePort(t *testing.T) string {
 	t.Helper()
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

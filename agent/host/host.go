@@ -32,6 +32,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft/agent"
+	"weft/agent/localapi"
 	"weft/agent/localapi/server"
 	"weft/agent/proxy"
 	"weft/agent/statefile"
@@ -86,6 +87,7 @@ type Host struct {
 
 	started, dropped, sessionsRefused, profilesRefused, proxyOver, proxyUnknown atomic.Uint64
 	proxyAddr                                                                   atomic.Pointer[string]
+	beats                                                                       chan chan<- struct{} // from Alive to the sweep
 
 	mu       sync.Mutex // guards what follows, and the fields of account and session that say so
 	spawn    func(*session)
@@ -112,7 +114,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h := &Host{
 		cfg: cfg, log: cfg.Agent.Logger,
-		accounts: make(map[string]*account), sessions: make(map[sessionKey]*session),
+		accounts: make(map[string]*account), sessions: make(map[sessionKey]*session), beats: make(chan chan<- struct{}),
 	}
 	if h.cfg.Listen == nil {
 		h.cfg.Listen = func(ctx context.Context, path string) (net.Listener, error) { return agent.ListenSocket(ctx, path) }
@@ -150,6 +152,34 @@ func (h *Host) Stats() Stats {
 	return s
 }
 
+// Alive returns when the main loop has answered, or ctx ends: what a watchdog asks.
+func (h *Host) Alive(ctx context.Context) error {
+	b := make(chan struct{})
+	select {
+	case h.beats <- b:
+	case <-ctx.Done():
+		return fmt.Errorf("ask the main loop: %w", ctx.Err())
+	}
+	select {
+	case <-b:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the main loop: %w", ctx.Err())
+	}
+}
+
+// Summary is the service's state in a few words that name nobody: every user can read them.
+func (h *Host) Summary() string {
+	connected := 0
+	list := h.Sessions().Sessions
+	for _, s := range list {
+		if s.State == localapi.Connected {
+			connected++
+		}
+	}
+	return fmt.Sprintf("%d sessions, %d connected", len(list), connected)
+}
+
 // Run is the service's life: it listens, starts the sessions whose tunnels were up, and returns after the last goroutine
 // when ctx ends (nil) or when it cannot go on. Its errors are those of agent.Run.
 func (h *Host) Run(ctx context.Context) (err error) {
@@ -157,7 +187,7 @@ func (h *Host) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.dir.Close()) }()
-	api, err := server.New(server.Config{Agents: h, Owner: h.owner, Socket: h.cfg.Agent.Socket, Logger: h.log})
+	api, err := server.New(server.Config{Agents: h, Owner: h.owner, Socket: h.cfg.Agent.Socket, Version: h.cfg.Agent.Version, Logger: h.log})
 	if err != nil {
 		return err
 	}

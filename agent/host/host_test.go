@@ -428,6 +428,43 @@ func TestHost_UnprivilegedServesItself(t *testing.T) {
 
 var _ server.Sessions = (*host.Host)(nil)
 
+// TestHost_ActsForOthers: an agent knows whose it is, and that the process must not lend it its rights.
+func TestHost_ActsForOthers(t *testing.T) {
+	me, err := localsock.Self()
+	must(t, err)
+	cfg := testConfig(t)
+	cfg.Owner = &localsock.Caller{UID: me.UID, GID: me.GID, SID: me.SID, Privileged: true}
+	h := start(t, cfg)
+	for account, want := range map[string]bool{me.Account(): false, "54321": true, "S-1-5-21-1-2-3-1001": true} {
+		h.with(account, "", func(a server.Agent) {
+			owner, err := a.(*agent.Agent).Owner()
+			if err != nil || owner.Account() != account || owner.Privileged == want {
+				t.Errorf("the agent of %s is that of %+v, %v", account, owner, err)
+			}
+			if got := a.(*agent.Agent).ForAnother(); got != want {
+				t.Errorf("the agent of %s acts for another: %v", account, got)
+			}
+		})
+	}
+}
+
+func TestHost_AliveAndSummary(t *testing.T) {
+	cfg := testConfig(t)
+	h := start(t, cfg)
+	h.statusOf("1000", "")
+	h.statusOf("1001", "")
+	must(t, h.Alive(t.Context()))
+	if got := h.Summary(); got != "2 sessions, 0 connected" {
+		t.Errorf("summary %q", got)
+	}
+	h.stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := h.Alive(ctx); err == nil {
+		t.Error("alive after its end")
+	}
+}
+
 // stuckRing is a keyring that takes keys and, once stuck, never answers.
 type stuckRing struct {
 	mu    sync.Mutex // guards what follows

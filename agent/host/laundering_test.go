@@ -11,10 +11,10 @@ import (
 	"testing"
 )
 
-// TestNoIdentityLaundering: nothing in the service calls the local API. Whoever reached such a caller would act as the
-// service itself, which may do everything: the callers of a gateway in the process would all look like it.
+// TestNoIdentityLaundering: nothing that serves requests calls the local API. Whoever reached such a caller would act as
+// the service itself, which may do everything: the callers of a gateway in the process would all look like it.
 func TestNoIdentityLaundering(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "weft/cmd/warp-svc").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "weft/agent/host").Output()
 	must(t, err)
 	deps := strings.Fields(string(out))
 	if len(deps) < 50 {
@@ -22,7 +22,7 @@ func TestNoIdentityLaundering(t *testing.T) {
 	}
 	for _, d := range deps {
 		if d == "weft/agent/localapi/client" || strings.HasPrefix(d, "weft/cli") {
-			t.Errorf("warp-svc links %s", d)
+			t.Errorf("the service links %s", d)
 		}
 	}
 	files := 0

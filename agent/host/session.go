@@ -3,7 +3,10 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"weft/agent"
@@ -11,6 +14,7 @@ import (
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
 	"weft/internal/kind"
+	"weft/internal/localsock"
 )
 
 // sessionKey names a session by account and directory: names of profiles change.
@@ -167,6 +171,12 @@ func (h *Host) runAgent(ctx context.Context, s *session) error {
 	}
 	ln := h.proxyOf(ctx, s, p)
 	cfg.ProxyListener = ln
+	owner, err := h.callerOf(s.key.account)
+	if err != nil {
+		return errors.Join(err, closeListener(ln))
+	}
+	cfg.Owner = &owner
+	cfg.ProxyAuthorize = func(c net.Conn) error { return h.mayUseProxy(c, s) }
 	cfg.OnReady = func(agent.Ready) {
 		h.present(s.account)
 		close(s.ready)
@@ -182,6 +192,21 @@ func (h *Host) runAgent(ctx context.Context, s *session) error {
 		return errors.Join(err, closeListener(ln)) // again, when the proxy has closed it
 	}
 	return nil
+}
+
+// callerOf turns an account back into whom it names. Only the service's own can be privileged.
+func (h *Host) callerOf(key string) (localsock.Caller, error) {
+	if key == h.owner.Account() {
+		return h.owner, nil
+	}
+	if strings.HasPrefix(key, "S-") {
+		return localsock.Caller{SID: key}, nil
+	}
+	uid, err := strconv.ParseUint(key, 10, 32)
+	if err != nil {
+		return localsock.Caller{}, fmt.Errorf("account %q is neither a uid nor a SID", key)
+	}
+	return localsock.Caller{UID: uint32(uid)}, nil
 }
 
 func closeListener(ln net.Listener) error {
@@ -231,6 +256,8 @@ func (h *Host) sweepUntil(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case b := <-h.beats:
+			close(b)
 		case <-t.C:
 			h.sweep(ctx, time.Now().Add(-h.cfg.IdleAfter))
 		}

@@ -104,15 +104,18 @@ func TestPipeSDDL(t *testing.T) {
 		want string
 	}{
 		{
-			"LocalSystem", localsock.Caller{SID: "S-1-5-18", Privileged: true},
+			"LocalSystem",
+			localsock.Caller{SID: "S-1-5-18", Privileged: true},
 			"O:SYD:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;S-1-5-18)(A;;GA;;;BA)(A;;0x0012019b;;;AU)",
 		},
 		{
-			"an elevated administrator", localsock.Caller{SID: "S-1-5-21-1", Privileged: true},
+			"an elevated administrator",
+			localsock.Caller{SID: "S-1-5-21-1", Privileged: true},
 			"O:BAD:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;S-1-5-21-1)(A;;GA;;;BA)(A;;0x0012019b;;;AU)",
 		},
 		{
-			"a user", localsock.Caller{SID: "S-1-5-21-1"},
+			"a user",
+			localsock.Caller{SID: "S-1-5-21-1"},
 			"O:S-1-5-21-1D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;S-1-5-21-1)(A;;0x0012019b;;;BA)",
 		},
 	} {

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -17,7 +18,12 @@ import (
 )
 
 func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
-	return s.write(w, r, s.agent(r).Version())
+	if s.cfg.Version == "" {
+		return s.write(w, r, s.agent(r).Version())
+	}
+	return s.write(w, r, localapi.Version{
+		SchemaVersion: localapi.SchemaVersion, Version: s.cfg.Version, OS: runtime.GOOS, Arch: runtime.GOARCH,
+	})
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {

@@ -27,8 +27,12 @@ type route struct {
 // routeTable is the whole local API; what is not in it does not exist.
 func (s *Server) routeTable() []route {
 	get, post, del := http.MethodGet, http.MethodPost, http.MethodDelete
+	version := reader
+	if s.cfg.Version != "" {
+		version |= noSession // so that a watchdog starts none
+	}
 	return append(s.profileRoutes(), []route{
-		{get, localapi.PathVersion, reader, s.version, nil, "version"},
+		{get, localapi.PathVersion, version, s.version, nil, "version"},
 		{get, localapi.PathStatus, reader, s.status, nil, "status"},
 		{get, localapi.PathRegistration, reader, s.registration, nil, "registration show"},
 		{post, localapi.PathRegistration, operator, s.register, nil, "registration new ENROLMENT"},

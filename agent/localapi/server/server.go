@@ -71,6 +71,8 @@ type Config struct {
 	Agent Agent
 	// Owner is the identity of the agent's process.
 	Owner localsock.Caller
+	// Version is answered without a session. Empty: the agent says it.
+	Version string
 	// Socket is the path that hints name.
 	Socket string
 	Logger *slog.Logger
