@@ -68,6 +68,18 @@ type Config struct {
 	OnReady func(Ready)
 	// Times of the liveness checks; zero means their defaults.
 	Times liveness.Times
+
+	// Hosted means that package host serves the local API and decides who gets here: Run opens no socket, and no proxy
+	// but the one of ProxyListener, whose connections are the session's own user's.
+	Hosted bool
+	// ProxyListener replaces ProxyListen when Hosted; nil: no proxy. Run closes it.
+	ProxyListener net.Listener
+	// ProxyAuthorize refuses a connection to the proxy by an error, a *fault.Error, when Hosted; nil refuses nobody.
+	ProxyAuthorize func(net.Conn) error
+	// Owner is whose agent this is. nil: this process's account.
+	Owner *localsock.Caller
+	// Dir is the state directory, opened by the host, which closes it. nil: Run opens StateDir.
+	Dir *statefile.Dir
 }
 
 // Ready says where a running agent is found.
@@ -104,12 +116,12 @@ type Agent struct {
 	kick     chan struct{} // to Run's manager: the registration changed
 }
 
-// New validates cfg; it starts nothing and touches no file.
-func New(cfg Config) (*Agent, error) {
+// WithDefaults returns the configuration with every zero field replaced by what it means.
+func (cfg Config) WithDefaults() (Config, error) {
 	if cfg.StateDir == "" {
 		dir, err := DefaultStateDir()
 		if err != nil {
-			return nil, err
+			return cfg, err
 		}
 		cfg.StateDir = dir
 	}
@@ -122,7 +134,7 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.DeviceName == "" {
 		name, err := os.Hostname()
 		if err != nil {
-			return nil, fmt.Errorf("read host name: %w", err)
+			return cfg, fmt.Errorf("read host name: %w", err)
 		}
 		cfg.DeviceName = name
 	}
@@ -133,6 +145,15 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.ForceFile = cfg.ForceFile || os.Getenv(EnvKeyStore) == keyStoreFile
+	return cfg, nil
+}
+
+// New validates cfg; it starts nothing and touches no file.
+func New(cfg Config) (*Agent, error) {
+	cfg, err := cfg.WithDefaults()
+	if err != nil {
+		return nil, err
+	}
 	a := &Agent{cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
 	a.status.init()
 	return a, nil
@@ -146,35 +167,19 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.open(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.dir.Close()) }()
-	owner, err := localsock.Self()
-	if err != nil {
-		return fmt.Errorf("read own identity: %w", err)
-	}
-	api, err := server.New(server.Config{Agent: a, Owner: owner, Socket: a.cfg.Socket, Logger: a.log})
+	defer func() { err = errors.Join(err, a.closeDir()) }()
+	owner, err := a.Owner()
 	if err != nil {
 		return err
 	}
-	px, err := proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Authorize: a.proxyCallers(owner), Logger: a.log})
+	px, apiLn, proxyLn, err := a.listen(ctx, owner)
 	if err != nil {
-		return err
-	}
-	a.mu.Lock()
-	a.proxy, a.api = px, api
-	a.mu.Unlock()
-	proxyLn, err := a.listenProxy(ctx)
-	if err != nil {
-		return err
-	}
-	apiLn, err := a.listenSocket(ctx)
-	if err != nil {
-		if proxyLn != nil {
-			err = errors.Join(err, proxyLn.Close())
-		}
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return api.Serve(ctx, apiLn) })
+	if apiLn != nil {
+		g.Go(func() error { return a.api.Serve(ctx, apiLn) })
+	}
 	if proxyLn != nil {
 		a.status.setProxy(proxyLn.Addr().String())
 		g.Go(func() error { return px.Serve(ctx, proxyLn) })
@@ -182,6 +187,41 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return a.manage(ctx) })
 	a.ready(ctx, proxyLn)
 	return g.Wait()
+}
+
+// listen makes the servers and opens what they listen on; a listener that is not wanted is nil.
+func (a *Agent) listen(ctx context.Context, owner localsock.Caller) (px *proxy.Server, apiLn, proxyLn net.Listener, err error) {
+	if a.cfg.Hosted {
+		if px, err = proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Authorize: a.cfg.ProxyAuthorize, Logger: a.log}); err != nil {
+			return nil, nil, nil, err
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.proxy = px
+		return px, nil, a.cfg.ProxyListener, nil
+	}
+	api, err := server.New(server.Config{Agent: a, Owner: owner, Socket: a.cfg.Socket, Logger: a.log})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	px, err = proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Authorize: a.proxyCallers(owner), Logger: a.log})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	a.mu.Lock()
+	a.proxy, a.api = px, api
+	a.mu.Unlock()
+	if proxyLn, err = a.listenProxy(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	sock, err := ListenSocket(ctx, a.cfg.Socket)
+	if err != nil {
+		if proxyLn != nil {
+			err = errors.Join(err, proxyLn.Close())
+		}
+		return nil, nil, nil, err
+	}
+	return px, sock, proxyLn, nil
 }
 
 // proxyCallers is who may use the proxy: those who could dial over the local API. A proxy that is not on loopback is for
@@ -211,7 +251,9 @@ func (a *Agent) ready(ctx context.Context, proxyLn net.Listener) {
 	if proxyLn != nil {
 		r.Proxy = proxyLn.Addr().String()
 	}
-	a.log.InfoContext(ctx, "agent is ready", "socket", r.Socket, "proxy", r.Proxy, "state_dir", a.cfg.StateDir)
+	if !a.cfg.Hosted {
+		a.log.InfoContext(ctx, "agent is ready", "socket", r.Socket, "proxy", r.Proxy, "state_dir", a.cfg.StateDir)
+	}
 	if a.cfg.OnReady != nil {
 		a.cfg.OnReady(r)
 	}
@@ -224,41 +266,59 @@ func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
 	return proxy.Listen(ctx, a.cfg.ProxyListen, a.cfg.AllowRemoteProxy)
 }
 
-func (a *Agent) listenSocket(ctx context.Context) (*localsock.Listener, error) {
-	ln, err := localsock.Listen(ctx, a.cfg.Socket)
+// ListenSocket opens the socket of the local API; its errors are for the user.
+func ListenSocket(ctx context.Context, path string) (*localsock.Listener, error) {
+	ln, err := localsock.Listen(ctx, path)
 	switch {
 	case err == nil:
 		return ln, nil
 	case errors.Is(err, localsock.ErrInUse):
-		return nil, kind.New(kind.Conflict, "another agent answers at %s", a.cfg.Socket).
+		return nil, kind.New(kind.Conflict, "another agent answers at %s", path).
 			WithHint("end it first, or give this one another --socket and --state-dir").WithCause(err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, localsock.ErrUnsafe):
-		return nil, kind.New(kind.Denied, "the socket %s cannot be made safely", a.cfg.Socket).
+		return nil, kind.New(kind.Denied, "the socket %s cannot be made safely", path).
 			WithHint("choose a --socket in a directory that belongs to you alone").WithCause(err)
 	default:
-		return nil, kind.New(kind.Invalid, "the socket %s cannot be made", a.cfg.Socket).WithCause(err)
+		return nil, kind.New(kind.Invalid, "the socket %s cannot be made", path).WithCause(err)
 	}
 }
 
-// open opens the state directory and loads what is in it.
-func (a *Agent) open(ctx context.Context) error {
-	dir, err := statefile.Open(a.cfg.StateDir)
+// OpenStateDir opens and locks a state directory; its errors are for the user.
+func OpenStateDir(path string) (*statefile.Dir, error) {
+	dir, err := statefile.Open(path)
 	switch {
 	case errors.Is(err, statefile.ErrLocked):
-		return kind.New(kind.Conflict, "another agent uses the state directory %s", a.cfg.StateDir).
+		return nil, kind.New(kind.Conflict, "another agent uses the state directory %s", path).
 			WithHint("end it first, or give this one another --state-dir and --socket").WithCause(err)
 	case err != nil:
-		return kind.New(kind.Denied, "the state directory %s cannot be used", a.cfg.StateDir).
+		return nil, kind.New(kind.Denied, "the state directory %s cannot be used", path).
 			WithHint("choose a --state-dir that this user may write").WithCause(err)
 	}
-	a.dir = dir
-	if a.vault, err = newVault(a.cfg.KeyStore, dir, a.cfg.ForceFile); err == nil {
+	return dir, nil
+}
+
+// open opens the state directory and loads what is in it.
+func (a *Agent) open(ctx context.Context) (err error) {
+	if a.dir = a.cfg.Dir; a.dir == nil {
+		if a.dir, err = OpenStateDir(a.cfg.StateDir); err != nil {
+			return err
+		}
+	}
+	if a.vault, err = newVault(a.cfg.KeyStore, a.dir, a.cfg.ForceFile); err == nil {
 		err = a.load(ctx)
 	}
 	if err != nil {
-		return errors.Join(err, dir.Close())
+		return errors.Join(err, a.closeDir())
 	}
 	return nil
+}
+
+// closeDir gives the state directory up, unless it is the host's.
+func (a *Agent) closeDir() error {
+	if a.cfg.Dir != nil {
+		return nil
+	}
+	return a.dir.Close()
 }
 
 // manage runs one session after the other: a session is the time between a registration

@@ -48,6 +48,7 @@ type statusBoard struct {
 	since   time.Time
 	link    linkStatus
 	proxy   string
+	profile string // empty: there is only one
 	notices []localapi.Notice
 	changed chan struct{} // closed and replaced at each change of state
 	subs    map[*subscription]struct{}
@@ -108,7 +109,7 @@ func (b *statusBoard) fill(s *localapi.Status) {
 	s.State, s.Reason, s.Detail, s.Since = b.state, b.reason, b.detail, b.since
 	s.Gateway, s.Endpoint = b.link.gateway, b.link.endpoint
 	s.LatencyMS = float64(b.link.latency.Microseconds()) / 1000
-	s.ProxyAddress = b.proxy
+	s.ProxyAddress, s.Profile = b.proxy, b.profile
 	s.Notices = append([]localapi.Notice{}, b.notices...)
 }
 

@@ -35,6 +35,7 @@ type app struct {
 	verbose int
 	noANSI  bool
 	socket  string
+	session session
 	// started says that the command line was understood: what fails from then on is no usage error.
 	started bool
 }
@@ -57,6 +58,7 @@ func Main(ctx context.Context, cfg Config) int {
 // client returns the client of the agent that the flags and the environment name.
 func (a *app) client() *client.Client {
 	c := client.New(a.socketPath())
+	c.InSession(a.profileName(), a.session.forUser)
 	if a.verbose > 0 {
 		c.Trace(func(method, target string, status int, took time.Duration, err error) {
 			fmt.Fprintf(a.cfg.Stderr, "warp-cli: %s %s: status %d in %s\n", method, target, status, took.Round(10*time.Microsecond))

@@ -27,6 +27,7 @@ type failure struct {
 	Code          string `json:"code"`
 	Message       string `json:"message"`
 	Hint          string `json:"hint"`
+	Command       string `json:"command,omitempty"` // the command line that has the right that was lacking
 	ExitCode      int    `json:"exit_code"`
 }
 
@@ -63,7 +64,7 @@ func (a *app) describe(err error) failure {
 	f := failure{SchemaVersion: localapi.SchemaVersion, Code: string(kind.Internal), Message: err.Error()}
 	var hint string
 	if e, ok := errors.AsType[*client.Error](err); ok {
-		f.Code, f.Message, f.Hint = e.Code, e.Message, e.Hint
+		f.Code, f.Message, f.Hint, f.Command = e.Code, e.Message, e.Hint, e.Command
 		f.ExitCode, hint = lookupCode(f.Code)
 		if f.Hint == "" {
 			f.Hint = hint

@@ -84,9 +84,10 @@ var exitTable = []exit{
 		{localapi.CodeNotConnected, "connect with: warp-cli connect"},
 		{codeNotUp, hintAgain},
 	}},
-	{exitNotFound, "no such target or virtual network (for you)", []reason{
+	{exitNotFound, "no such target, virtual network or profile (for you)", []reason{
 		{localapi.CodeUnknownTarget, hintTargets},
 		{localapi.CodeUnknownVNET, "see the virtual networks: warp-cli vnet list"},
+		{localapi.CodeUnknownProfile, "see your profiles: warp-cli profile list"},
 		{string(kind.NotFound), ""},
 	}},
 	{exitAmbiguous, "the name fits more than one target", []reason{

@@ -27,6 +27,8 @@ type world struct {
 	VNETs        []localapi.VNET        `json:"vnets"`
 	Targets      localapi.TargetList    `json:"targets"`
 	Resolution   localapi.Resolution    `json:"resolution"`
+	Profiles     []localapi.Profile     `json:"profiles"`
+	Sessions     []localapi.Session     `json:"sessions"`
 	// Errors are answered instead, by "METHOD /path".
 	Errors map[string]localapi.Error `json:"errors"`
 	// Raw is answered instead, by "METHOD /path", with status 200.
@@ -90,7 +92,7 @@ func (f *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // the client has gone
 	}
 	f.mu.Lock()
-	fmt.Fprintln(f.log, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)))
+	fmt.Fprintln(f.log, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)+sessionFields(r)))
 	key := r.Method + " " + r.URL.Path
 	raw, isRaw := f.w.Raw[key]
 	failure, isError := f.w.Errors[key]
@@ -113,6 +115,9 @@ func (f *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // answer is called with the lock held.
 func (f *fakeAgent) answer(w http.ResponseWriter, r *http.Request, key string, body []byte) {
+	if f.answerProfiles(w, r, key, body) {
+		return
+	}
 	s := &f.w.Status
 	s.SchemaVersion = localapi.SchemaVersion
 	var v any = s

@@ -25,13 +25,17 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 		// Flags before the command's name are the root's, so that ssh can keep all that follow its own.
 		TraverseChildren:  true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		PersistentPreRun:  func(*cobra.Command, []string) { a.started = true },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.started = true
+			return a.checkSession(cmd)
+		},
 	}
 	group(root)
 	f := root.PersistentFlags()
 	f.BoolVarP(&a.json, "json", "j", false, "write results and errors as JSON")
 	f.CountVarP(&a.verbose, "verbose", "v", "say on stderr what is asked of the agent; twice: with the causes of failures")
 	f.StringVar(&a.socket, "socket", "", "`path` of the agent's socket (environment: WARP_SOCKET)")
+	a.sessionFlags(root)
 	f.BoolVar(&a.noANSI, "no-ansi", false, "no colours, even on a terminal (environment: NO_COLOR)")
 	f.Bool("no-paginate", false, "no pager; accepted for scripts made for other clients, lists are never paged")
 	f.Bool("accept-tos", false, "accepted for scripts made for other clients; there are no terms to accept")
@@ -43,7 +47,7 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 
 	root.AddCommand(
 		newRegistration(a), newConnect(a), newDisconnect(a), newStatus(a), newVNET(a),
-		newTarget(a), newNC(a), newSSH(a), newVersion(a), newCompletion(a),
+		newTarget(a), newNC(a), newSSH(a), newProfile(a), newVersion(a), newCompletion(a),
 	)
 	return root
 }

@@ -70,7 +70,7 @@ func setupScript(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("CLI", self) // for scripts that take PATH away
-	for _, name := range []string{"WEFT_ENROLMENT", "WARP_VNET", "NO_COLOR", "XDG_RUNTIME_DIR"} {
+	for _, name := range []string{"WEFT_ENROLMENT", "WARP_VNET", "WARP_PROFILE", "NO_COLOR", "XDG_RUNTIME_DIR"} {
 		env.Setenv(name, "")
 	}
 	bin := filepath.Join(env.WorkDir, "fakebin")

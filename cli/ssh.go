@@ -71,7 +71,7 @@ func (a *app) ssh(ctx context.Context, line sshLine) error {
 	if err != nil {
 		return err
 	}
-	proxy, err := proxyCommand(runtime.GOOS, self, c.Socket(), r)
+	proxy, err := proxyCommand(runtime.GOOS, self, c.Socket(), r, a.sessionWords()...)
 	if err != nil {
 		return err
 	}
@@ -113,11 +113,12 @@ func hostKeyAlias(r *localapi.Resolution, port uint16) string {
 // proxyCommand writes the ProxyCommand for a shell of the given system. It names
 // the very address that was resolved, so that the connection and the alias of
 // the host key cannot part; the port is left to ssh, whose configuration may set it.
-func proxyCommand(goos, self, socket string, r *localapi.Resolution) (string, error) {
+// session are the words that name the profile, if one was named.
+func proxyCommand(goos, self, socket string, r *localapi.Resolution, session ...string) (string, error) {
 	if _, err := netip.ParseAddr(r.IP); err != nil {
 		return "", fmt.Errorf("the agent resolved the target to %q, which is no address", r.IP)
 	}
-	words := []string{self, "--socket", socket, "nc"}
+	words := append(append([]string{self, "--socket", socket}, session...), "nc")
 	if r.VNETID != "" {
 		words = append(words, "--vnet", r.VNETID)
 	}

@@ -18,6 +18,7 @@ type Error struct {
 	Code    string // a code of localapi or a kind of internal/kind
 	Message string // lower case, without a full stop
 	Hint    string // what to do next; may be empty
+	Command string // the command line that has the right that was lacking; may be empty
 	Err     error  // the cause; logged, never shown
 }
 
@@ -41,6 +42,13 @@ func New(code, format string, args ...any) *Error {
 func (e *Error) WithHint(format string, args ...any) *Error {
 	c := *e
 	c.Hint = fmt.Sprintf(format, args...)
+	return &c
+}
+
+// WithCommand returns a copy of e with the command line that would have been allowed.
+func (e *Error) WithCommand(line string) *Error {
+	c := *e
+	c.Command = line
 	return &c
 }
 

@@ -84,6 +84,8 @@ type Status struct {
 	StateAgeSeconds  float64 `json:"state_age_seconds"`
 	ControlConnected bool    `json:"control_connected"`
 	KeyStore         string  `json:"key_store"` // "keyring", "file" or ""
+	// Profile is there when the user has more than one.
+	Profile string `json:"profile,omitempty"`
 	// Notices are what happened lately that the user may want to know (gateway restart, fallbacks), oldest first, at most 10.
 	Notices []Notice `json:"notices"`
 }
@@ -209,6 +211,8 @@ type Error struct {
 	Message       string `json:"message"`
 	// Hint is what to do next, usually a command.
 	Hint string `json:"hint"`
+	// Command is there when the caller lacked the right: the command line that has it.
+	Command string `json:"command,omitempty"`
 }
 
 // Codes beside those of internal/kind.
@@ -236,7 +240,7 @@ func HTTPStatus(code string) int {
 		return 400
 	case CodePermission, CodeProhibited, "denied", "unauthenticated", CodeEnrolmentRefused, CodeRevoked:
 		return 403
-	case CodeUnknownVNET, CodeUnknownTarget, "not_found":
+	case CodeUnknownVNET, CodeUnknownTarget, CodeUnknownProfile, "not_found":
 		return 404
 	case CodeNotRegistered, CodeNotConnected, CodeAlreadyRegistered, "conflict":
 		return 409

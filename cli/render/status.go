@@ -33,6 +33,7 @@ func Status(w io.Writer, st Style, s *localapi.Status) error {
 		l.add("Reason", ReasonText(s))
 	}
 	l.add("Since", moment(s.Since))
+	l.add("Profile", Clean(s.Profile))
 	l.add("Account", Clean(s.Email))
 	if s.VNET != nil {
 		l.add("Virtual network", Clean(s.VNET.Name))

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weft/agent"
+	"weft/agent/host"
 	"weft/agent/proxy"
 	"weft/internal/kind"
 	"weft/internal/localsock"
@@ -63,6 +64,7 @@ func noArgs(c *cobra.Command, args []string) error {
 
 func runCommand() *cobra.Command {
 	var cfg agent.Config
+	var maxSessions int
 	var verbose bool
 	c := &cobra.Command{
 		Use: "run", Short: "Run the agent until SIGTERM or SIGINT", Args: noArgs,
@@ -73,11 +75,11 @@ func runCommand() *cobra.Command {
 			}
 			cfg.Version = programVersion()
 			cfg.Logger = slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-			a, err := agent.New(cfg)
+			h, err := host.New(host.Config{Agent: cfg, MaxSessions: maxSessions})
 			if err != nil {
 				return err
 			}
-			return a.Run(c.Context())
+			return h.Run(c.Context())
 		},
 	}
 	f := c.Flags()
@@ -86,6 +88,7 @@ func runCommand() *cobra.Command {
 	f.StringVar(&cfg.ProxyListen, "proxy-listen", proxy.DefaultListen, "serve SOCKS5 and HTTP CONNECT here; \"off\": nowhere")
 	f.BoolVar(&cfg.AllowRemoteProxy, "proxy-allow-remote", false, "let --proxy-listen be other than loopback: whoever reaches it uses your access")
 	f.BoolVar(&cfg.ProxyAllUsers, "proxy-all-users", false, "let every user of this machine use the proxy, not only those who may operate the agent")
+	f.IntVar(&maxSessions, "max-sessions", host.DefaultMaxSessions, "run at most this many sessions, one for each profile of each user of this machine")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log each flow")
 	return c
 }

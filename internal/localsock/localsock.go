@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -56,6 +57,23 @@ func (c Caller) SameUser(o Caller) bool {
 		return c.SID == o.SID
 	}
 	return c.UID == o.UID
+}
+
+// Account is the account as a key: the uid in decimal, or the SID. It is safe as the name of a file.
+func (c Caller) Account() string {
+	if c.SID != "" {
+		return c.SID
+	}
+	return strconv.FormatUint(uint64(c.UID), 10)
+}
+
+// ValidAccount reports whether s has the form of an Account: a uid without leading zeros, or a SID.
+func ValidAccount(s string) bool {
+	if rest, ok := strings.CutPrefix(s, "S-1-"); ok {
+		return rest != "" && len(s) <= 184 && strings.Trim(rest, "0123456789-") == ""
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	return err == nil && strconv.FormatUint(n, 10) == s
 }
 
 // Operates reports whether c may change what a process of owner does: a
@@ -158,12 +176,16 @@ func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 func (l *Listener) Path() string { return l.path }
 
 // Dial connects to the socket at path and refuses a server that is neither
-// privileged nor this user's: what is sent may be secret. A privileged caller
+// privileged nor this user's, and a place where another user could have put the
+// socket: what is sent may be secret. A privileged caller
 // may talk to everybody's. A missing socket satisfies errors.Is(err, fs.ErrNotExist);
 // one at which nobody listens is ErrNobody.
 func Dial(ctx context.Context, path string) (*Conn, error) {
 	if path == "" {
 		return nil, errors.New("dial local socket: the path is empty")
+	}
+	if err := checkPath(path); err != nil {
+		return nil, fmt.Errorf("dial local socket %s: %w", path, err)
 	}
 	nc, err := dial(ctx, path)
 	if err != nil {

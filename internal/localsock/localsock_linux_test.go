@@ -51,7 +51,7 @@ func TestDial_SquattedSocket(t *testing.T) {
 		}
 	}()
 	out, err := dialAs(t, 12345, path)
-	if err == nil || !strings.Contains(out, "belongs to uid 23456") {
+	if err == nil || !strings.Contains(out, "owner uid 23456") {
 		t.Errorf("child: %q, %v; want a refusal", out, err)
 	}
 }

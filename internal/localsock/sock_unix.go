@@ -65,7 +65,7 @@ func checkServer(nc net.Conn) (peer, error) {
 	if err != nil {
 		return peer{}, err
 	}
-	if !p.id.Privileged && !me.Privileged && !p.id.SameUser(me) {
+	if !mayTalk(p.id, me) {
 		return peer{}, fmt.Errorf("the process there belongs to %s: %w", p.id, ErrUnsafe)
 	}
 	return p, nil
@@ -176,6 +176,64 @@ func removeStale(ctx context.Context, path string) error {
 		// Full backlog, no permission, no answer in time: somebody may live there.
 		return fmt.Errorf("%w (%w)", ErrInUse, err)
 	}
+}
+
+// checkPath refuses a socket at a place where another ordinary user could have put it: before anything is sent, and
+// before connect(2) tells that user that somebody came. A path that does not exist is for connect to complain about. A
+// privileged caller may go anywhere: that is how administrators reach the agents of users.
+//
+// The socket itself and its directory must be root's or this user's, and the directory closed to others or sticky.
+// Above it nothing may be open to everybody unless it is sticky: what another user could move there would still have to
+// belong to us. What answers is checked once more by checkServer.
+func checkPath(path string) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	place, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil //nolint:nilerr // connect says it better
+	}
+	if place, err = filepath.Abs(place); err != nil {
+		return fmt.Errorf("name the socket: %w", err)
+	}
+	if err := checkPlace(place, 0); err != nil {
+		return err
+	}
+	dir := filepath.Dir(place)
+	if err := checkPlace(dir, 0o022); err != nil {
+		return err
+	}
+	for dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		fi, err := os.Lstat(dir)
+		if err != nil {
+			return nil //nolint:nilerr // connect says it better
+		}
+		if fi.Mode().Perm()&0o002 != 0 && fi.Mode()&fs.ModeSticky == 0 {
+			return fmt.Errorf("directory %s is open to everybody (mode %04o): %w", dir, fi.Mode().Perm(), ErrUnsafe)
+		}
+	}
+	return nil
+}
+
+// checkPlace refuses what is neither root's nor this user's, or has one of the bits open without the sticky bit.
+func checkPlace(path string, open fs.FileMode) error {
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fmt.Errorf("read the owner of %s: %w", path, errors.ErrUnsupported)
+	}
+	owned := st.Uid == 0 || int(st.Uid) == os.Geteuid()
+	if !owned || fi.Mode().Perm()&open != 0 && fi.Mode()&fs.ModeSticky == 0 {
+		return fmt.Errorf("%s (owner uid %d, mode %04o): %w", path, st.Uid, fi.Mode().Perm(), ErrUnsafe)
+	}
+	return nil
 }
 
 func dial(ctx context.Context, path string) (net.Conn, error) {

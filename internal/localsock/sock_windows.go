@@ -39,7 +39,7 @@ func (p peer) caller(nc net.Conn) (Caller, error) {
 	if !ok {
 		return Caller{}, ErrUnknownPeer
 	}
-	id, err := impersonated(windows.Handle(h.Fd()))
+	id, err := clientOf(pipeThread{windows.Handle(h.Fd())})
 	if err != nil {
 		return Caller{}, errors.Join(ErrUnknownPeer, err)
 	}
@@ -51,35 +51,22 @@ func identify(net.Conn) (peer, error) { return peer{once: &pipeIdentity{}}, nil 
 
 var procImpersonateNamedPipeClient = windows.NewLazySystemDLL("advapi32.dll").NewProc("ImpersonateNamedPipeClient")
 
-// impersonated reads the client's token. Impersonation belongs to the OS thread: it
-// happens in a goroutine of its own, whose thread is thrown away when it cannot be undone.
-func impersonated(pipe windows.Handle) (Caller, error) {
-	type answer struct {
-		id  Caller
-		err error
+// pipeThread is the client of a pipe, seen from whatever thread runs.
+type pipeThread struct{ pipe windows.Handle }
+
+func (pipeThread) lock()   { runtime.LockOSThread() }
+func (pipeThread) unlock() { runtime.UnlockOSThread() }
+
+func (t pipeThread) impersonate() error {
+	if r, _, err := procImpersonateNamedPipeClient.Call(uintptr(t.pipe)); r == 0 {
+		return err
 	}
-	done := make(chan answer, 1)
-	go func() {
-		runtime.LockOSThread()
-		var a answer
-		defer func() { done <- a }()
-		if r, _, err := procImpersonateNamedPipeClient.Call(uintptr(pipe)); r == 0 {
-			runtime.UnlockOSThread()
-			a.err = fmt.Errorf("impersonate pipe client: %w", err)
-			return
-		}
-		a.id, a.err = threadIdentity()
-		if err := windows.RevertToSelf(); err != nil {
-			a = answer{err: fmt.Errorf("revert to self: %w", err)}
-			return // still locked: the thread ends with this goroutine
-		}
-		runtime.UnlockOSThread()
-	}()
-	a := <-done
-	return a.id, a.err
+	return nil
 }
 
-func threadIdentity() (Caller, error) {
+func (pipeThread) revert() error { return windows.RevertToSelf() }
+
+func (pipeThread) identity() (Caller, error) {
 	var t windows.Token
 	if err := windows.OpenThreadToken(windows.CurrentThread(), windows.TOKEN_QUERY, true, &t); err != nil {
 		return Caller{}, fmt.Errorf("open thread token: %w", err)
@@ -88,28 +75,22 @@ func threadIdentity() (Caller, error) {
 	return tokenIdentity(t)
 }
 
-func tokenIdentity(t windows.Token) (Caller, error) {
-	u, err := t.GetTokenUser()
+func tokenIdentity(wt windows.Token) (Caller, error) {
+	u, err := wt.GetTokenUser()
 	if err != nil {
 		return Caller{}, fmt.Errorf("read token user: %w", err)
 	}
-	c := Caller{SID: u.User.Sid.String()}
-	// An elevated token is full only when its user is an administrator; LocalSystem always is.
-	c.Privileged = u.User.Sid.IsWellKnown(windows.WinLocalSystemSid) || (t.IsElevated() && administrator(t))
-	return c, nil
-}
-
-func administrator(t windows.Token) bool {
-	groups, err := t.GetTokenGroups()
+	groups, err := wt.GetTokenGroups()
 	if err != nil {
-		return false
+		return Caller{}, fmt.Errorf("read token groups: %w", err)
 	}
+	t := token{sid: u.User.Sid.String(), localSystem: u.User.Sid.IsWellKnown(windows.WinLocalSystemSid), elevated: wt.IsElevated()}
 	for _, g := range groups.AllGroups() {
-		if g.Attributes&windows.SE_GROUP_ENABLED != 0 && g.Sid.IsWellKnown(windows.WinBuiltinAdministratorsSid) {
-			return true
-		}
+		t.groups = append(t.groups, tokenGroup{
+			administrators: g.Sid.IsWellKnown(windows.WinBuiltinAdministratorsSid), attributes: g.Attributes,
+		})
 	}
-	return false
+	return t.caller(), nil
 }
 
 func self() (Caller, error) {
@@ -143,7 +124,7 @@ func checkServer(nc net.Conn) (peer, error) {
 	if owner.IsWellKnown(windows.WinLocalSystemSid) || owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) {
 		p.once.id.Privileged = true
 	}
-	if !p.once.id.Privileged && !me.Privileged && !p.once.id.SameUser(me) {
+	if !mayTalk(p.once.id, me) {
 		return peer{}, fmt.Errorf("the pipe belongs to %s: %w", p.once.id, ErrUnsafe)
 	}
 	return p, nil
@@ -154,13 +135,10 @@ func listen(_ context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Owner first, so that clients can check it; remote clients are refused by go-winio.
-	sddl := "O:" + me.SID + "D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;" + me.SID + ")"
-	if me.Privileged {
-		sddl += "(A;;GA;;;BA)(A;;GRGW;;;AU)"
-	}
+	// go-winio makes the first instance with FILE_CREATE, which is FILE_FLAG_FIRST_PIPE_INSTANCE: a name that somebody
+	// has taken already fails. Remote clients are rejected by the pipe's type as well.
 	ln, err := winio.ListenPipe(path, &winio.PipeConfig{
-		SecurityDescriptor: sddl,
+		SecurityDescriptor: pipeSDDL(me),
 		MessageMode:        true, // gives CloseWrite
 	})
 	if errors.Is(err, windows.ERROR_ACCESS_DENIED) && exists(path) {
@@ -169,9 +147,12 @@ func listen(_ context.Context, path string) (net.Listener, error) {
 	return ln, err
 }
 
+// checkPath has nothing to look at: pipes have no directories, and their owner is known once one is open.
+func checkPath(string) error { return nil }
+
 func dial(ctx context.Context, path string) (net.Conn, error) {
 	// Identification lets the server learn who we are and not act as us.
-	return winio.DialPipeAccessImpLevel(ctx, path, windows.GENERIC_READ|windows.GENERIC_WRITE, winio.PipeImpLevelIdentification)
+	return winio.DialPipeAccessImpLevel(ctx, path, pipeClientAccess, winio.PipeImpLevelIdentification)
 }
 
 func exists(path string) bool {
@@ -179,6 +160,6 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func servicePath() string { return `\\.\pipe\ProtectedPrefix\Administrators\weft\warp` }
+func servicePath() string { return servicePipe }
 
 func userPath(me Caller) string { return `\\.\pipe\weft-` + me.SID }

@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// NamesTCPPeers says whether TCPPeer works on this system.
+const NamesTCPPeers = true
+
 // TCPPeer names the account behind the other side of a TCP connection within this host, or fails with ErrUnknownPeer.
 // On systems that do not tell it fails with errors.ErrUnsupported.
 //

@@ -48,6 +48,8 @@ const host = "weft-agent"
 // Client calls one agent. It holds no connection and is safe for concurrent use.
 type Client struct {
 	socket string
+	fields string // header lines that say which session is meant
+	noSend error  // why no call can be made
 	trace  func(method, target string, status int, took time.Duration, err error)
 }
 
@@ -195,12 +197,15 @@ func (c *Client) roundTrip(ctx context.Context, method, target string, body any,
 			return nil, nil, fmt.Errorf("encode request: %w", err)
 		}
 	}
+	if c.noSend != nil {
+		return nil, nil, c.noSend
+	}
 	conn, err = c.dial(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	// An agent that refuses a request before its end may close first; its answer is still there to read.
-	werr := writeRequest(conn, method, target, data, upgrade)
+	werr := writeRequest(conn, method, target, c.fields, data, upgrade)
 	a, err = readAnswer(conn.r)
 	if err == nil {
 		status = a.status
@@ -268,5 +273,5 @@ func (c *Client) checkStatus(ctx context.Context, a *answer, upgrade string) err
 	if err := json.Unmarshal(data, &e); err != nil || e.Code == "" {
 		return c.notAnAgent(fmt.Errorf("status %d without an error object", a.status))
 	}
-	return &Error{Code: e.Code, Message: e.Message, Hint: e.Hint, Status: a.status}
+	return &Error{Code: e.Code, Message: e.Message, Hint: e.Hint, Command: e.Command, Status: a.status}
 }

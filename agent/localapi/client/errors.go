@@ -34,6 +34,8 @@ type Error struct {
 	Code    string
 	Message string
 	Hint    string
+	// Command is the command line that has the right that this one lacked; empty otherwise.
+	Command string
 	// Status is the HTTP status of the agent's answer, 0 when there was none.
 	Status int
 	// Err is the cause; it may be nil.

@@ -17,7 +17,9 @@ func ReadAnswer(r *bufio.Reader) (status int, upgrade string, body []byte, err e
 
 // Seams for tests.
 var (
-	WriteRequest = writeRequest
+	WriteRequest = func(w io.Writer, method, target string, body []byte, upgrade string) error {
+		return writeRequest(w, method, target, "", body, upgrade)
+	}
 	ErrMalformed = errMalformed
 )
 

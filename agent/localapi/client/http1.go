@@ -28,10 +28,10 @@ const (
 // errMalformed is the root of every complaint about an answer's form.
 var errMalformed = errors.New("malformed HTTP answer")
 
-// writeRequest sends a whole request. A nil body means none.
-func writeRequest(w io.Writer, method, target string, body []byte, upgrade string) error {
+// writeRequest sends a whole request; fields are header lines of its own. A nil body means none.
+func writeRequest(w io.Writer, method, target, fields string, body []byte, upgrade string) error {
 	var b strings.Builder
-	b.WriteString(method + " " + target + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: warp-cli\r\nAccept: application/json\r\n")
+	b.WriteString(method + " " + target + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: warp-cli\r\nAccept: application/json\r\n" + fields)
 	if upgrade != "" {
 		b.WriteString("Connection: Upgrade\r\nUpgrade: " + upgrade + "\r\n")
 	} else {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"weft/agent/relay"
 	"weft/internal/localsock"
@@ -63,6 +64,24 @@ func (q *quota) give(user string) {
 	}
 }
 
+// move gives a use to another account, and reports whether that has room for it.
+func (q *quota) move(from, to string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.users[to] >= q.perUser {
+		return false
+	}
+	if q.users[from]--; q.users[from] == 0 {
+		delete(q.users, from)
+	}
+	q.users[to]++
+	return true
+}
+
+// unknown is the account of connections whose caller is not known yet: on Windows it is when the first request has been
+// read.
+const unknown = "unknown"
+
 // overflow is how many connections over the limit are told so at a time; more are closed.
 const overflow = 32
 
@@ -86,7 +105,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		user := "unknown" // Windows: known when the request has been read
+		user := unknown
 		c, ok := nc.(caller)
 		if !ok {
 			_ = nc.Close() // no identity, no service
@@ -96,11 +115,13 @@ func (l *limitListener) Accept() (net.Conn, error) {
 			user = id.String()
 		}
 		if l.quota.take(user) {
-			return &countedConn{Conn: nc, caller: c, free: sync.OnceFunc(func() { l.quota.give(user) })}, nil
+			return newCountedConn(nc, c, l.quota, user), nil
 		}
 		l.s.overConns.Add(1)
 		if l.over.take(user) {
-			return &countedConn{Conn: nc, caller: c, over: true, free: sync.OnceFunc(func() { l.over.give(user) })}, nil
+			over := newCountedConn(nc, c, l.over, user)
+			over.over = true
+			return over, nil
 		}
 		_ = nc.Close()
 	}
@@ -116,13 +137,40 @@ func isOver(r *http.Request) bool {
 type countedConn struct {
 	net.Conn
 	caller
-	over bool
-	free func()
+	over   bool
+	inHead atomic.Bool // a request has begun and its head is not read yet
+
+	mu    sync.Mutex // guards what follows
+	quota *quota     // nil: the place was given back
+	user  string
+}
+
+func newCountedConn(nc net.Conn, c caller, q *quota, user string) *countedConn {
+	return &countedConn{Conn: nc, caller: c, quota: q, user: user}
 }
 
 func (c *countedConn) Close() error {
-	c.free()
+	c.mu.Lock()
+	if c.quota != nil {
+		c.quota.give(c.user)
+		c.quota = nil
+	}
+	c.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// settle counts the connection as that of user once that is known, and reports whether the user has room for it.
+func (c *countedConn) settle(user string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.user != unknown || c.quota == nil {
+		return true
+	}
+	if !c.quota.move(c.user, user) {
+		return false
+	}
+	c.user = user
+	return true
 }
 
 // client returns the connection underneath, whose descriptor the relay can wait on.

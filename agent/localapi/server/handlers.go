@@ -7,6 +7,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -15,11 +17,13 @@ import (
 	"weft/internal/kind"
 )
 
-// agent returns the agent that serves the caller of r.
-func (s *Server) agent(*http.Request) Agent { return s.cfg.Agent }
-
 func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
-	return s.write(w, r, s.agent(r).Version())
+	if s.cfg.Version == "" {
+		return s.write(w, r, s.agent(r).Version())
+	}
+	return s.write(w, r, localapi.Version{
+		SchemaVersion: localapi.SchemaVersion, Version: s.cfg.Version, OS: runtime.GOOS, Arch: runtime.GOARCH,
+	})
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
@@ -153,7 +157,11 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, out any) error {
 		}
 	}
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		s.overBody.Add(1)
 		return fault.New(string(kind.Invalid), "the body is larger than %d bytes", tooLarge.Limit)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		s.slowBodies.Add(1)
 	}
 	if err != nil {
 		return fault.New(string(kind.Invalid), "the body is not the JSON object that this path takes").WithCause(err)
@@ -181,7 +189,7 @@ func (s *Server) writeStatus(w http.ResponseWriter, r *http.Request, status int,
 	}
 	level(r.Context(), "local API answered an error", "path", r.URL.Path, "code", f.Code, "error", f)
 	s.writeJSON(w, r, status, localapi.Error{
-		SchemaVersion: localapi.SchemaVersion, Code: f.Code, Message: f.Message, Hint: f.Hint,
+		SchemaVersion: localapi.SchemaVersion, Code: f.Code, Message: f.Message, Hint: f.Hint, Command: f.Command,
 	})
 }
 

@@ -1,29 +1,19 @@
 package server
 
 import (
-	"fmt"
+	"context"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 
 	"weft/agent/fault"
 	"weft/agent/localapi"
 	"weft/internal/kind"
-	"weft/internal/localsock"
 )
 
 // hosts are the Host headers that are served: a name that no name service can
 // know (RFC 6761 section 6.4), and what people give to curl --unix-socket.
 var hosts = []string{"weft-agent", "local-agent.weft.invalid", "localhost"}
-
-// tier is what a caller may do.
-type tier int
-
-const (
-	reader   tier = iota // sees status, targets, VNETs and events
-	operator             // changes them, and opens connections as the device's user
-)
 
 // route is one method of one path.
 type route struct {
@@ -37,8 +27,12 @@ type route struct {
 // routeTable is the whole local API; what is not in it does not exist.
 func (s *Server) routeTable() []route {
 	get, post, del := http.MethodGet, http.MethodPost, http.MethodDelete
-	return []route{
-		{get, localapi.PathVersion, reader, s.version, nil, "version"},
+	version := reader
+	if s.cfg.Version != "" {
+		version |= noSession // so that a watchdog starts none
+	}
+	return append(s.profileRoutes(), []route{
+		{get, localapi.PathVersion, version, s.version, nil, "version"},
 		{get, localapi.PathStatus, reader, s.status, nil, "status"},
 		{get, localapi.PathRegistration, reader, s.registration, nil, "registration show"},
 		{post, localapi.PathRegistration, operator, s.register, nil, "registration new ENROLMENT"},
@@ -51,7 +45,7 @@ func (s *Server) routeTable() []route {
 		{get, localapi.PathResolve, reader, s.resolve, []string{"name", "vnet", "port"}, "target list"},
 		{post, localapi.PathDial, operator, s.dial, nil, "nc NAME PORT"},
 		{get, localapi.PathEvents, reader, s.events, nil, "status"},
-	}
+	}...)
 }
 
 func (s *Server) routes() *http.ServeMux {
@@ -74,19 +68,37 @@ func (s *Server) routes() *http.ServeMux {
 	return mux
 }
 
-// serveHTTP turns away what can only come from a browser, then routes.
+var errOverConns = fault.New(string(kind.Limit), "too many connections to the agent").WithHint("close some and try again")
+
+// serveHTTP turns away what is no plain request of a local program, then routes.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	c, counted := r.Context().Value(connKey{}).(*countedConn)
+	if counted {
+		c.inHead.Store(false)
+	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
-	_, origin := r.Header["Origin"]
-	if origin || !slices.Contains(hosts, r.Host) {
-		s.browser.Add(1)
-		s.writeError(w, r, fault.New(localapi.CodePermission, "the local API does not serve browsers"))
-		return
-	}
 	if isOver(r) {
 		w.Header().Set("Connection", "close")
-		s.writeError(w, r, fault.New(string(kind.Limit), "too many connections to the agent").WithHint("close some and try again"))
+		s.writeError(w, r, errOverConns)
+		return
+	}
+	id, err := callerOf(r)
+	if err != nil {
+		s.notAllowed.Add(1)
+		w.Header().Set("Connection", "close")
+		s.writeError(w, r, fault.New(localapi.CodePermission, "the system does not say who is calling").WithCause(err))
+		return
+	}
+	if counted && !c.settle(id.String()) {
+		s.overConns.Add(1)
+		w.Header().Set("Connection", "close")
+		s.writeError(w, r, errOverConns)
+		return
+	}
+	if err := s.checkForm(w, r); err != nil {
+		w.Header().Set("Connection", "close")
+		s.writeError(w, r, err)
 		return
 	}
 	s.mux.ServeHTTP(w, r)
@@ -94,25 +106,48 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 // run checks the caller and the parameters, then answers.
 func (s *Server) run(w http.ResponseWriter, r *http.Request, rt route) {
+	q, release, err := s.prepare(r, rt)
+	if err != nil {
+		s.writeError(w, r, err)
+		return
+	}
+	defer release()
+	if err := rt.handle(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, q))); err != nil {
+		s.writeError(w, r, err)
+	}
+}
+
+// prepare finds out who calls, whether they may, and the agent that answers. Every request passes here, whichever
+// connection it came on and whatever came before it.
+func (s *Server) prepare(r *http.Request, rt route) (q request, release func(), err error) {
 	id, err := callerOf(r)
 	if err != nil {
 		s.notAllowed.Add(1)
-		s.writeError(w, r, fault.New(localapi.CodePermission, "the system does not say who is calling").WithCause(err))
-		return
+		return q, nil, fault.New(localapi.CodePermission, "the system does not say who is calling").WithCause(err)
 	}
-	if rt.tier == operator && !id.Operates(s.cfg.Owner) {
-		s.notAllowed.Add(1)
-		s.log.InfoContext(r.Context(), "local API refused a caller", "path", rt.path, "caller", id)
-		s.writeError(w, r, s.refusal(id, rt))
-		return
+	a, err := askedBy(r.Header)
+	if err != nil {
+		return q, nil, err
+	}
+	if q.account, err = s.admit(id, a, rt); err != nil {
+		if fault.From(err).Code == localapi.CodePermission {
+			s.notAllowed.Add(1)
+			s.log.InfoContext(r.Context(), "local API refused a caller", "method", rt.method, "path", rt.path, "caller", id, "for_user", clip(a.forUser))
+		}
+		return q, nil, err
 	}
 	if err := checkQuery(r, rt.query); err != nil {
-		s.writeError(w, r, err)
-		return
+		return q, nil, err
 	}
-	if err := rt.handle(w, r); err != nil {
-		s.writeError(w, r, err)
+	if a.forUser != "" && q.account != id.Account() {
+		s.log.InfoContext(r.Context(), "administrator acts for a user",
+			"method", rt.method, "path", rt.path, "caller", id, "user_id", q.account, "profile", a.profile)
 	}
+	if rt.tier&noSession != 0 {
+		return q, func() {}, nil
+	}
+	q.agent, release, err = s.sessions.Session(r.Context(), q.account, a.profile)
+	return q, release, err
 }
 
 func checkQuery(r *http.Request, known []string) error {
@@ -128,40 +163,6 @@ func checkQuery(r *http.Request, known []string) error {
 func clip(s string) string {
 	if len(s) > 64 {
 		return s[:64] + "..."
-	}
-	return s
-}
-
-// refusal names the caller and a command that would work.
-func (s *Server) refusal(id localsock.Caller, rt route) *fault.Error {
-	return fault.New(localapi.CodePermission, "%s may not do this: the agent belongs to %s", id, s.cfg.Owner).
-		WithHint("run: %s", s.elevated(rt.command))
-}
-
-// elevated is the command line that does what command does with the right to do it.
-func (s *Server) elevated(command string) string {
-	cli := "warp-cli"
-	if s.cfg.Socket != "" {
-		cli += " --socket " + quote(s.cfg.Socket)
-	}
-	switch {
-	case runtime.GOOS == "windows":
-		return cli + " " + command + "   (in a terminal opened as administrator)"
-	case s.cfg.Owner.Privileged:
-		return "sudo " + cli + " " + command
-	default:
-		return fmt.Sprintf("sudo -u '#%d' %s %s", s.cfg.Owner.UID, cli, command)
-	}
-}
-
-// quote makes a path safe to paste into a shell.
-func quote(s string) string {
-	for _, r := range s {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("/._-+:@\\", r):
-		default:
-			return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-		}
 	}
 	return s
 }

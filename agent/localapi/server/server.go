@@ -1,10 +1,11 @@
 // Package server is the agent's side of the local API (weft/agent/localapi): HTTP/1.1
 // with JSON over a socket whose caller the kernel names.
 //
-// A request passes, in this order: the limits on connections, the checks that no
-// browser can pass (no Origin, a Host of ours), the caller's tier against that of
-// the route, the limits on body, streams and dials. What fails is answered with a
-// localapi.Error, whose hint is a command that would work.
+// A request passes, in this order: the limits on connections, who calls, the checks that no
+// browser can pass (no Origin, a Host of ours) and of its form, the caller's tier
+// against that of the route and whose session it is about (access.go), the limits on body,
+// streams and dials. What fails is answered with a localapi.Error, whose hint is a
+// command that would work.
 package server
 
 import (
@@ -64,9 +65,14 @@ type Subscription interface {
 
 // Config of a Server. Zero limits mean the defaults named.
 type Config struct {
+	// Agents are the sessions that requests are about.
+	Agents Sessions
+	// Agent is for a server with one session, that of Owner; Agents is nil then.
 	Agent Agent
 	// Owner is the identity of the agent's process.
 	Owner localsock.Caller
+	// Version is answered without a session. Empty: the agent says it.
+	Version string
 	// Socket is the path that hints name.
 	Socket string
 	Logger *slog.Logger
@@ -76,18 +82,21 @@ type Config struct {
 	MaxConnsPerUser int
 	// MaxStreams bounds event streams; 0 means 64. MaxStreamsPerUser: 0 means 16.
 	MaxStreams, MaxStreamsPerUser int
-	// MaxDials bounds dials in flight; 0 means 256.
-	MaxDials int
+	// MaxDials bounds dials in flight; 0 means 256. MaxDialsPerUser: 0 means 128.
+	MaxDials, MaxDialsPerUser int
 	// DialTimeout bounds one dial; 0 means 10 s.
 	DialTimeout time.Duration
 	// BodyTimeout bounds reading a request's body and writing an answer; 0 means 10 s.
 	BodyTimeout time.Duration
+	// HeadTimeout bounds reading a request's head; 0 means 5 s.
+	HeadTimeout time.Duration
 }
 
 // Limits of a request; the README of the local API names them.
 const (
 	maxBodyBytes   = 64 << 10
 	maxHeaderBytes = 16 << 10
+	maxHeaders     = 64 // fields of a head
 	maxWait        = 10 * time.Minute
 	defaultWait    = 30 * time.Second
 )
@@ -99,40 +108,50 @@ type Stats struct {
 	OverDials   uint64
 	NotAllowed  uint64 // requests above the caller's tier
 	Browser     uint64 // requests with an Origin or a foreign Host
+	BadHeads    uint64 // connections or requests whose head is malformed, too large, too slow, or not of our form
+	OverBody    uint64 // bodies over the limit, or where none belongs
+	SlowBodies  uint64 // bodies that did not come in time
 	SlowReaders uint64 // event streams ended because their reader took too long
 }
 
 // Server serves the local API.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	mux     *http.ServeMux
-	streams *quota
-	dials   *quota
+	cfg      Config
+	log      *slog.Logger
+	sessions Sessions
+	mux      *http.ServeMux
+	streams  *quota
+	dials    *quota
 
 	overConns, overStreams, overDials, notAllowed, browser, slowReaders atomic.Uint64
+	overBody, slowBodies, badHeads                                      atomic.Uint64
 	relays                                                              sync.WaitGroup
 }
 
 // New returns a server; it starts nothing.
 func New(cfg Config) (*Server, error) {
-	if cfg.Agent == nil {
-		return nil, errors.New("make local API: no agent")
+	if (cfg.Agent == nil) == (cfg.Agents == nil) {
+		return nil, errors.New("make local API: one agent, or many sessions")
+	}
+	if cfg.Agents == nil {
+		cfg.Agents = single{agent: cfg.Agent, owner: cfg.Owner.Account()}
 	}
 	setDefault(&cfg.MaxConns, 2048)
 	setDefault(&cfg.MaxConnsPerUser, 1024)
 	setDefault(&cfg.MaxStreams, 64)
 	setDefault(&cfg.MaxStreamsPerUser, 16)
 	setDefault(&cfg.MaxDials, 256)
+	setDefault(&cfg.MaxDialsPerUser, 128)
 	setDefault(&cfg.DialTimeout, 10*time.Second)
 	setDefault(&cfg.BodyTimeout, 10*time.Second)
+	setDefault(&cfg.HeadTimeout, 5*time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger,
+		cfg: cfg, log: cfg.Logger, sessions: cfg.Agents,
 		streams: newQuota(cfg.MaxStreams, cfg.MaxStreamsPerUser),
-		dials:   newQuota(cfg.MaxDials, cfg.MaxDials),
+		dials:   newQuota(cfg.MaxDials, cfg.MaxDialsPerUser),
 	}
 	s.mux = s.routes()
 	return s, nil
@@ -149,6 +168,7 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		OverConns: s.overConns.Load(), OverStreams: s.overStreams.Load(), OverDials: s.overDials.Load(),
 		NotAllowed: s.notAllowed.Load(), Browser: s.browser.Load(), SlowReaders: s.slowReaders.Load(),
+		BadHeads: s.badHeads.Load(), OverBody: s.overBody.Load(), SlowBodies: s.slowBodies.Load(),
 	}
 }
 
@@ -159,12 +179,16 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer cancel()
 	hs := &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),
-		ReadHeaderTimeout: 5 * time.Second,
+		ReadHeaderTimeout: s.cfg.HeadTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       withConn,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnState:         s.noteState,
+		Protocols:         http1Only(),
+		// "OPTIONS *" would be answered without asking who calls.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
 	go func() { done <- hs.Serve(s.limit(ln)) }()

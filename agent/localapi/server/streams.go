@@ -35,7 +35,7 @@ func (s *Server) dial(w http.ResponseWriter, r *http.Request) error {
 	user := userOf(r)
 	if !s.dials.take(user) {
 		s.overDials.Add(1)
-		return fault.New(string(kind.Limit), "more than %d connections are being opened", s.cfg.MaxDials).WithHint("try again in a moment")
+		return fault.New(string(kind.Limit), "too many connections are being opened").WithHint("try again in a moment")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.DialTimeout)
 	flow, err := s.agent(r).DialFlow(ctx, in)

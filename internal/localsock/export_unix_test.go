@@ -1,0 +1,6 @@
+//go:build unix
+
+package localsock
+
+// PeerCredentialsForTest opens peerCredentials.
+var PeerCredentialsForTest = peerCredentials
