@@ -84,6 +84,7 @@ type Agent struct {
 	vault  *vault
 	status statusBoard
 	flows  *flowTable
+	trim   trimmer
 
 	// Read once per flow.
 	view     atomic.Pointer[view]
@@ -134,6 +135,7 @@ func New(cfg Config) (*Agent, error) {
 	}
 	cfg.ForceFile = cfg.ForceFile || os.Getenv(EnvKeyStore) == keyStoreFile
 	a := &Agent{cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
+	a.trim.collect = collectTwice
 	a.status.init()
 	return a, nil
 }

@@ -104,6 +104,7 @@ func (l *link) close() {
 		l.log.Warn("close tunnel", "error", err)
 	}
 	l.wg.Wait()
+	l.a.trim.soon()
 }
 
 // apply makes the tunnel follow a view: addresses first, so that a flow which sees
@@ -366,6 +367,11 @@ func (l *link) Traffic() (sent, received uint64) {
 	return s.TxBytes, s.RxBytes
 }
 
+func (l *link) moved() uint64 {
+	sent, received := l.Traffic()
+	return sent + received
+}
+
 // LinkUp implements liveness.Listener.
 func (l *link) LinkUp(o liveness.Outage, rtt time.Duration) {
 	l.mu.Lock()
@@ -409,6 +415,7 @@ func (l *link) LinkAnswer(rtt time.Duration) {
 	l.latency = rtt
 	l.mu.Unlock()
 	l.showLink(rtt)
+	l.a.trim.look(time.Now(), l.moved)
 }
 
 func (l *link) showLink(rtt time.Duration) {

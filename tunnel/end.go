@@ -48,6 +48,7 @@ type Tunnel struct {
 	icmpLimit  *rate.Limiter
 	drops      drops
 	handlers   handlerGroup
+	workers    workers
 
 	ctx       context.Context //nolint:containedctx // the life of the tunnel, which its handlers get
 	cancel    context.CancelFunc
@@ -187,6 +188,7 @@ func (t *Tunnel) close() {
 		t.flows.abort(func(Flow) bool { return true })
 		t.stack.Destroy()
 	}
+	t.workers.close()
 }
 
 // drain gives the resets of close a moment to leave, and to answer what is
