@@ -172,8 +172,8 @@ func (t *Tunnel) Close() error {
 func (t *Tunnel) close() {
 	t.flows.close()
 	t.cancel()
-	t.queue.discard() // what waits would only delay the resets
-	if t.flows.abort(func(Flow) bool { return true }) > 0 {
+	t.queue.discardData() // it would only delay the resets
+	if t.flows.abort(func(Flow) bool { return true }) > 0 || !t.queue.empty() {
 		t.drain()
 	}
 	if t.wg != nil {
