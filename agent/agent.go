@@ -96,6 +96,7 @@ type Agent struct {
 	vault  *vault
 	status statusBoard
 	flows  *flowTable
+	trim   trimmer
 
 	// Read once per flow.
 	view     atomic.Pointer[view]
@@ -155,6 +156,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
+	a.trim.collect = collectTwice
 	a.status.init()
 	return a, nil
 }

@@ -61,6 +61,7 @@ type link struct {
 	latency    time.Duration
 	endpoint   netip.AddrPort
 	outage     liveness.Outage // the last one that ended
+	explained  bool            // that a restart of the gateway was its cause is known
 	downAt     time.Time       // the last answer before the outage that lasts; zero: none
 	down       bool
 	openAtDown int // flows when the last outage began
@@ -104,6 +105,7 @@ func (l *link) close() {
 		l.log.Warn("close tunnel", "error", err)
 	}
 	l.wg.Wait()
+	l.a.trim.soon()
 }
 
 // apply makes the tunnel follow a view: addresses first, so that a flow which sees
@@ -366,10 +368,15 @@ func (l *link) Traffic() (sent, received uint64) {
 	return s.TxBytes, s.RxBytes
 }
 
+func (l *link) moved() uint64 {
+	sent, received := l.Traffic()
+	return sent + received
+}
+
 // LinkUp implements liveness.Listener.
 func (l *link) LinkUp(o liveness.Outage, rtt time.Duration) {
 	l.mu.Lock()
-	l.outage, l.down, l.latency = o, false, rtt
+	l.outage, l.explained, l.down, l.latency = o, false, false, rtt
 	c, e := l.candidates[l.current], l.endpoint
 	l.mu.Unlock()
 	if err := l.tun.SetPeer(tunnel.Peer{
@@ -409,6 +416,7 @@ func (l *link) LinkAnswer(rtt time.Duration) {
 	l.latency = rtt
 	l.mu.Unlock()
 	l.showLink(rtt)
+	l.a.trim.look(time.Now(), l.moved)
 }
 
 func (l *link) showLink(rtt time.Duration) {
@@ -466,8 +474,9 @@ func (l *link) noteEpochs(v *view) {
 	if maps.Equal(old, epochs) || old[current.id] == "" || old[current.id] == epochs[current.id] {
 		return
 	}
+	proven := l.provenSince(justNow)
 	lost := l.abortLost()
-	if l.provenSince(justNow) {
+	if proven {
 		l.mon.Check() // the link has come up with the new gateway: the news is what was late
 	} else {
 		l.mon.GatewayRestarted()
@@ -476,24 +485,30 @@ func (l *link) noteEpochs(v *view) {
 	l.log.Info("gateway restarted", "gateway_id", current.id, "flows_lost", lost)
 }
 
-// provenSince reports whether an outage ended, with an answer, within d.
+// provenSince reports whether an outage that nothing explains yet ended, with an answer, within d.
 func (l *link) provenSince(d time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.down && !l.outage.Since.IsZero() && time.Since(l.outage.Until) < d
+	return l.unexplainedLocked(d)
+}
+
+func (l *link) unexplainedLocked(d time.Duration) bool {
+	return !l.down && !l.explained && !l.outage.Since.IsZero() && time.Since(l.outage.Until) < d
 }
 
 // abortLost resets the flows that a restarted gateway does not know. If it was silent
 // lately, those are the ones from before the silence; others were opened after it
-// came back, and the news of its restart is late.
+// came back, and the news of its restart is late. An outage explains one restart: the
+// next one has lost what was opened since.
 func (l *link) abortLost() int {
 	l.mu.Lock()
 	before, known := time.Now(), 0
 	switch {
 	case l.down && !l.downAt.IsZero():
 		known = l.openAtDown
-	case !l.down && !l.outage.Since.IsZero() && time.Since(l.outage.Until) < outageMemory:
+	case l.unexplainedLocked(outageMemory):
 		before, known = l.outage.Since, l.openAtDown
+		l.explained = true
 	}
 	l.mu.Unlock()
 	return max(l.a.flows.abortBefore(before), known)

@@ -71,7 +71,7 @@ func (s *session) run(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	defer client.Close()
+	defer client.Abandon() // after the last request
 	var wg sync.WaitGroup
 	wg.Go(func() { s.follow(ctx, client) })
 	wg.Go(func() { s.saveStates(ctx) })

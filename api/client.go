@@ -57,6 +57,7 @@ type Client struct {
 	userAgent string
 	log       *slog.Logger
 	http      *http.Client
+	conns     *openConns
 }
 
 // NewClient validates cfg.
@@ -78,7 +79,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		tc.InsecureSkipVerify = true
 		tc.VerifyConnection = pinCA(fp, base.Hostname())
 	}
-	c := &Client{base: base, token: cfg.Token, userAgent: cfg.UserAgent, log: cfg.Logger}
+	c := &Client{base: base, token: cfg.Token, userAgent: cfg.UserAgent, log: cfg.Logger, conns: newOpenConns()}
 	if c.userAgent == "" {
 		c.userAgent = "weft"
 	}
@@ -86,7 +87,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.http = &http.Client{
-		Transport: newTransport(tc),
+		Transport: newTransport(tc, c.conns),
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return errors.New("the control plane answered with a redirect, which is refused")
 		},
@@ -94,10 +95,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-func newTransport(tc *tls.Config) *http.Transport {
+func newTransport(tc *tls.Config, conns *openConns) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: pingInterval}).DialContext,
+		DialContext:           conns.dialer(&net.Dialer{Timeout: dialTimeout, KeepAlive: pingInterval}),
 		TLSClientConfig:       tc,
 		TLSHandshakeTimeout:   dialTimeout,
 		ResponseHeaderTimeout: headerTimeout,
@@ -110,6 +111,14 @@ func newTransport(tc *tls.Config) *http.Transport {
 
 // Close ends idle connections; requests under way go on.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Abandon ends every connection now, and with it what is under way. It is for a caller whose requests are over: a
+// stream that was just cancelled keeps its connection from being idle for a moment, and Close would leave it open for
+// another 90 s. The client can be used again.
+func (c *Client) Abandon() {
+	c.http.CloseIdleConnections()
+	c.conns.closeAll()
+}
 
 // Do sends one request with a JSON body (nil: none) and decodes the envelope's result into out (nil: ignored).
 // path is an escaped path below the base URL and may carry a query. It is bounded by ctx and by 60 s.

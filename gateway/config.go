@@ -52,7 +52,7 @@ type Limits struct {
 	Tunnel     tunnel.Limits
 	Sessions   sessions.Limits
 	Connectors connectors.Limits
-	// MaxProbesPerDevice bounds the liveness probe flows of a device; 0 means 8.
+	// MaxProbesPerDevice bounds the liveness probe flows of a device, of which the newest stay; 0 means 8.
 	MaxProbesPerDevice int
 	// MaxPinnedHostKeys bounds the host keys remembered; 0 means 65536.
 	MaxPinnedHostKeys int

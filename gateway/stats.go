@@ -13,7 +13,7 @@ import (
 
 // counters count what happened since the start.
 type counters struct {
-	badStates, cut, probes, probesRefused, hostKeyAlarms atomic.Uint64
+	badStates, cut, probes, probesRefused, probesReplaced, hostKeyAlarms atomic.Uint64
 
 	mu     sync.Mutex
 	denied map[string]uint64 // by reason; reasons are constants, so the maps are bounded
@@ -50,10 +50,12 @@ type Stats struct {
 	Cut           uint64            // flows that a new state ended
 	BadStates     uint64            // states that did not compile
 	Probes        uint64
-	ProbesRefused uint64
-	HostKeyAlarms uint64
-	AuditWritten  uint64
-	AuditFailed   uint64
+	ProbesRefused uint64 // too large
+	// ProbesReplaced counts probe flows that a newer one of the same device took the place of.
+	ProbesReplaced uint64
+	HostKeyAlarms  uint64
+	AuditWritten   uint64
+	AuditFailed    uint64
 }
 
 // Stats returns the counters. Before Run they are zero.
@@ -61,7 +63,8 @@ func (g *Gateway) Stats() Stats {
 	st := Stats{
 		Sessions: g.table.Stats(), SSH: g.proxy.Stats(), Cut: g.counts.cut.Load(), BadStates: g.counts.badStates.Load(),
 		Probes: g.counts.probes.Load(), ProbesRefused: g.counts.probesRefused.Load(),
-		HostKeyAlarms: g.counts.hostKeyAlarms.Load(),
+		ProbesReplaced: g.counts.probesReplaced.Load(),
+		HostKeyAlarms:  g.counts.hostKeyAlarms.Load(),
 	}
 	if view := g.view.Load(); view != nil {
 		st.Revision = view.Revision()

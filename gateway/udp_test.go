@@ -125,6 +125,21 @@ func TestProbe_IsAnswered(t *testing.T) {
 	}
 }
 
+// TestProbe_ReconnectsAreNotCounted: an agent that connects again and again comes from another port each time. However
+// often it does, it is answered, and what it left behind is bounded.
+func TestProbe_ReconnectsAreNotCounted(t *testing.T) {
+	const limit, reconnects = 8, 30
+	w := newWorld(t)
+	v4, _ := pool.GatewayAddrs()
+	for range reconnects {
+		exchange(t, w.dialUDP(vnet.ControlSlot, netip.AddrPortFrom(v4, probePort)), []byte("are you there"))
+	}
+	w.eventually("the oldest flows have ended", 5*time.Second, func() bool { return w.gateway.Stats().Tunnel.FlowsOpen <= limit })
+	if st := w.gateway.Stats(); st.ProbesReplaced != reconnects-limit || st.ProbesRefused != 0 {
+		t.Errorf("%d probe flows replaced, %d probes refused; want %d and 0", st.ProbesReplaced, st.ProbesRefused, reconnects-limit)
+	}
+}
+
 func TestProbe_OnlyFromTheControlSlot(t *testing.T) {
 	w := newWorld(t)
 	v4, _ := pool.GatewayAddrs()

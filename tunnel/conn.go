@@ -17,11 +17,12 @@ import (
 // flowConn is what TCP and UDP flows share: an endpoint of the netstack, its
 // addresses and its place in the flow table.
 type flowConn struct {
-	ep     tcpip.Endpoint
-	wq     *waiter.Queue
-	local  netip.AddrPort
-	remote netip.AddrPort
-	net    string
+	ep      tcpip.Endpoint
+	wq      *waiter.Queue
+	local   netip.AddrPort
+	remote  netip.AddrPort
+	net     string
+	workers *workers // of the end that it belongs to
 
 	rd, wr  ioWait
 	readMu  sync.Mutex // one reader at a time
@@ -33,8 +34,8 @@ type flowConn struct {
 	onEnd     func() // set before the flow is in use; nil: nothing
 }
 
-func (c *flowConn) init(network string, ep tcpip.Endpoint, wq *waiter.Queue, local, remote netip.AddrPort) {
-	c.ep, c.wq, c.local, c.remote, c.net = ep, wq, local, remote, network
+func (c *flowConn) init(network string, w *workers, ep tcpip.Endpoint, wq *waiter.Queue, local, remote netip.AddrPort) {
+	c.ep, c.wq, c.local, c.remote, c.net, c.workers = ep, wq, local, remote, network, w
 	c.rd.init(waiter.ReadableEvents | waiter.EventRdHUp)
 	c.wr.init(waiter.WritableEvents)
 	if network == "tcp" {

@@ -44,7 +44,7 @@ func (t *Tunnel) DialUDP(ctx context.Context, local netip.Addr, remote netip.Add
 	}
 	c := new(UDPConn)
 	bound := boundAddress(ep)
-	c.init("udp", ep, wq, bound, remote)
+	c.init("udp", &t.workers, ep, wq, bound, remote)
 	watch := icmpKey{protoUDP, Flow{Source: bound, Destination: remote}}
 	t.icmpErrors.watch(watch, c.fail)
 	c.onEnd = func() { t.icmpErrors.forget(watch) }
@@ -138,7 +138,7 @@ func (t *Tunnel) connectTCP(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Q
 		}
 	}
 	c := new(TCPConn)
-	c.init("tcp", ep, wq, bound, remote)
+	c.init("tcp", &t.workers, ep, wq, bound, remote)
 	if !t.flows.add(&c.flowConn, Flow{Source: bound, Destination: remote}, sourceKey{}) {
 		return nil, ErrClosed
 	}

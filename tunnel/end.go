@@ -48,6 +48,7 @@ type Tunnel struct {
 	icmpLimit  *rate.Limiter
 	drops      drops
 	handlers   handlerGroup
+	workers    workers
 
 	ctx       context.Context //nolint:containedctx // the life of the tunnel, which its handlers get
 	cancel    context.CancelFunc
@@ -171,8 +172,8 @@ func (t *Tunnel) Close() error {
 func (t *Tunnel) close() {
 	t.flows.close()
 	t.cancel()
-	t.queue.discard() // what waits would only delay the resets
-	if t.flows.abort(func(Flow) bool { return true }) > 0 {
+	t.queue.discardData() // it would only delay the resets
+	if t.flows.abort(func(Flow) bool { return true }) > 0 || !t.queue.empty() {
 		t.drain()
 	}
 	if t.wg != nil {
@@ -187,6 +188,7 @@ func (t *Tunnel) close() {
 		t.flows.abort(func(Flow) bool { return true })
 		t.stack.Destroy()
 	}
+	t.workers.close()
 }
 
 // drain gives the resets of close a moment to leave, and to answer what is

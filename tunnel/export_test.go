@@ -128,3 +128,6 @@ func (c *TCPConn) UserTimeoutForTest() (time.Duration, error) {
 	}
 	return time.Duration(o), nil
 }
+
+// MaxIdleWorkersForTest is how many goroutines an end keeps for the next piece of work.
+const MaxIdleWorkersForTest = maxIdleWorkers

@@ -120,7 +120,7 @@ func (r *TCPRequest) Accept() (*TCPConn, error) {
 		return nil, fmt.Errorf("complete handshake with %s: %w", r.flow.Source, dialError(terr))
 	}
 	c := new(TCPConn)
-	c.init("tcp", ep, wq, r.flow.Destination, r.flow.Source)
+	c.init("tcp", &r.t.workers, ep, wq, r.flow.Destination, r.flow.Source)
 	if err := tuneTCP(ep); err != nil {
 		c.Abort()
 		r.t.flows.release(r.source)
@@ -217,7 +217,7 @@ func (r *UDPRequest) Accept() (*UDPConn, error) {
 		return nil, fmt.Errorf("open UDP flow from %s: %s", r.flow.Source, terr)
 	}
 	c := new(UDPConn)
-	c.init("udp", ep, wq, r.flow.Destination, r.flow.Source)
+	c.init("udp", &r.t.workers, ep, wq, r.flow.Destination, r.flow.Source)
 	if !r.t.flows.add(&c.flowConn, r.flow, r.source) {
 		return nil, ErrClosed
 	}

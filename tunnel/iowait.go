@@ -21,6 +21,8 @@ type ioWait struct {
 	until  atomic.Int64 // deadline as nanoseconds after epoch; 0: none
 	// stalled, if set, is called again and again while an operation waits.
 	stalled func()
+	// pump, if set, is woken instead of an operation that waits.
+	pump atomic.Pointer[pump]
 
 	mu         sync.Mutex
 	entry      waiter.Entry
@@ -40,6 +42,10 @@ func (w *ioWait) init(mask waiter.EventMask) {
 func (w *ioWait) NotifyEvent(waiter.EventMask) { w.notify() }
 
 func (w *ioWait) notify() {
+	if p := w.pump.Load(); p != nil {
+		p.wake()
+		return
+	}
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -68,16 +74,21 @@ func (w *ioWait) do(q *waiter.Queue, op func() tcpip.Error) error {
 			return nil
 		}
 		if _, ok := err.(*tcpip.ErrWouldBlock); !ok {
-			if w.closed.Load() {
-				return net.ErrClosed
-			}
-			return netError{err}
+			return w.failure(err)
 		}
 		if w.register(q) {
 			continue // an event may have come before
 		}
 		w.park()
 	}
+}
+
+// failure is what an operation that failed returns.
+func (w *ioWait) failure(err tcpip.Error) error {
+	if w.closed.Load() {
+		return net.ErrClosed
+	}
+	return netError{err}
 }
 
 // stallTime is how long an operation waits between calls of stalled.

@@ -166,11 +166,26 @@ func (q *fairQueue) close() {
 	q.ready.Broadcast()
 }
 
-// discard drops what waits.
-func (q *fairQueue) discard() {
+// discardData drops the data that waits, and leaves what carries none: the
+// resets of flows that have just been aborted must still go out.
+func (q *fairQueue) discardData() {
 	q.mu.Lock()
-	q.discardLocked()
-	q.mu.Unlock()
+	defer q.mu.Unlock()
+	for i := range q.flows {
+		f := &q.flows[i]
+		for range f.count {
+			p := f.take()
+			size := p.pkt.Size()
+			f.bytes -= size
+			q.bytes -= size
+			if p.pkt.Data().Size() > 0 {
+				p.pkt.DecRef()
+				continue
+			}
+			f.put(p, size)
+			q.bytes += size
+		}
+	}
 }
 
 func (q *fairQueue) discardLocked() {

@@ -57,23 +57,62 @@ func (c *TCPConn) WriteTo(w io.Writer) (int64, error) {
 
 // ReadFrom copies r to the other end until r's end. While r has nothing it
 // holds no buffer if r is a socket whose readiness can be waited for, and a
-// small one otherwise.
+// small one otherwise; what a socket has is sent by a worker, so that the
+// goroutine that waits needs little stack.
 func (c *TCPConn) ReadFrom(r io.Reader) (int64, error) {
-	next := readerSource(r)
 	if sc, ok := r.(syscall.Conn); ok {
-		if s, ok := socketSource(sc); ok {
-			next = s
+		if s, ok := newSocketSource(sc); ok {
+			return c.readFromSocket(s)
 		}
 	}
+	next := readerSource(r)
 	var total int64
 	for {
-		n, err := next(func(b []byte) (int, error) {
-			c.writeMu.Lock()
-			defer c.writeMu.Unlock()
-			n, werr := c.writeLocked(b)
-			return n, c.opError("write", werr)
-		})
+		n, err := next(c.writeAll)
 		total += int64(n)
+		if errors.Is(err, io.EOF) {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// writeAll is Write that waits for no other.
+func (c *TCPConn) writeAll(b []byte) (int, error) {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	n, err := c.writeLocked(b)
+	return n, c.opError("write", err)
+}
+
+// readFromSocket waits for data on the caller's goroutine, and has a worker
+// send it and what follows at once.
+func (c *TCPConn) readFromSocket(s *socketSource) (int64, error) {
+	var total int64
+	var buf *[relayBytes]byte
+	var n int
+	done := make(chan error, 1)
+	send := func() {
+		var err error
+		for err == nil && n > 0 {
+			var m int
+			m, err = c.writeAll(buf[:n])
+			total += int64(m)
+			if err == nil {
+				n, err = s.tryRead(buf[:])
+			}
+		}
+		relayBuffers.Put(buf)
+		done <- err
+	}
+	for {
+		var err error
+		if buf, n, err = s.read(); err == nil {
+			c.workers.run(send)
+			err = <-done
+		}
 		if errors.Is(err, io.EOF) {
 			return total, nil
 		}

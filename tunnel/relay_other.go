@@ -2,7 +2,16 @@
 
 package tunnel
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
 
 // socketSource is not offered here: the poller cannot be asked for readiness.
-func socketSource(syscall.Conn) (source, bool) { return nil, false }
+type socketSource struct{}
+
+func newSocketSource(syscall.Conn) (*socketSource, bool) { return nil, false }
+
+func (*socketSource) read() (*[relayBytes]byte, int, error) { return nil, 0, errors.ErrUnsupported }
+
+func (*socketSource) tryRead([]byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -195,6 +195,32 @@ type conn struct {
 	r *bufio.Reader
 }
 
+// opening is what a handshake came to.
+type opening struct {
+	flow  relay.Flow // nil: the connection ends
+	first []byte     // what the client has said already
+}
+
+// beginFlow reads the request, dials and answers.
+func (s *Server) beginFlow(ctx context.Context, client relay.Client) (o opening) {
+	r := s.readers.Get().(*bufio.Reader)
+	r.Reset(&io.LimitedReader{R: client, N: maxHeaderBytes})
+	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
+	flow, err := s.handshake(ctx, &conn{Client: client, r: r})
+	stop()
+	o.flow = flow
+	if n := r.Buffered(); flow != nil && n > 0 {
+		b, _ := r.Peek(n) // what is buffered can always be peeked
+		o.first = append(o.first, b...)
+	}
+	r.Reset(nil)
+	s.readers.Put(r)
+	if err != nil {
+		s.log.DebugContext(ctx, "proxy handshake", "src", client.RemoteAddr(), "error", err)
+	}
+	return o
+}
+
 // serveConn owns nc.
 func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
 	client, ok := nc.(relay.Client)
@@ -202,22 +228,11 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	r := s.readers.Get().(*bufio.Reader)
-	r.Reset(&io.LimitedReader{R: nc, N: maxHeaderBytes})
-	c := &conn{Client: client, r: r}
-	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
-	flow, err := s.handshake(ctx, c)
-	stop()
-	var first []byte
-	if n := r.Buffered(); flow != nil && n > 0 {
-		b, _ := r.Peek(n) // what is buffered can always be peeked
-		first = append(first, b...)
-	}
-	r.Reset(nil)
-	s.readers.Put(r)
-	if err != nil {
-		s.log.DebugContext(ctx, "proxy handshake", "src", nc.RemoteAddr(), "error", err)
-	}
+	// On a goroutine of its own: dialling needs a deep stack, waiting for the relay's end does not.
+	opened := make(chan opening, 1)
+	go func() { opened <- s.beginFlow(ctx, client) }()
+	o := <-opened
+	flow, first := o.flow, o.first
 	if flow == nil {
 		_ = nc.Close()
 		return

@@ -1,6 +1,6 @@
-// Package relay joins a local connection and a flow of the tunnel. It uses two
-// goroutines, one of them the caller's, and holds no buffer of its own: the flow
-// borrows one only while there is data.
+// Package relay joins a local connection and a flow of the tunnel. It waits on the
+// caller's goroutine, and on one more if the flow is no Pumper, and holds no buffer of
+// its own: the flow borrows one only while there is data.
 package relay
 
 import (
@@ -20,6 +20,12 @@ type Flow interface {
 	CloseWrite() error
 	// Abort resets the flow, so that its other end cannot take it for an orderly end.
 	Abort()
+}
+
+// Pumper is a Flow that copies to the client without a goroutine while there is
+// nothing to copy. It calls done once.
+type Pumper interface {
+	Pump(w io.Writer, done func(n int64, err error))
 }
 
 // Client is the local side: a TCP or Unix connection, or a pipe.
@@ -49,13 +55,18 @@ func Run(ctx context.Context, c Client, f Flow, first []byte) Result {
 	var r Result
 	var downErr error
 	done := make(chan struct{})
-	go func() {
+	down := func(n int64, err error) {
 		defer close(done)
-		r.Received, downErr = f.WriteTo(c)
-		if downErr = halfClose(c, downErr); downErr != nil {
+		r.Received = n
+		if downErr = halfClose(c, err); downErr != nil {
 			abort()
 		}
-	}()
+	}
+	if p, ok := f.(Pumper); ok {
+		p.Pump(c, down)
+	} else {
+		go func() { down(f.WriteTo(c)) }()
+	}
 	upErr := copyUp(f, c, first, &r.Sent)
 	if upErr = halfClose(f, upErr); upErr != nil {
 		abort()

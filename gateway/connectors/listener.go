@@ -287,6 +287,8 @@ func (l *Listener) serve(ctx context.Context, conn *quic.Conn, host netip.Addr) 
 	log = log.With(slog.String("tunnel_id", string(s.tunnel)), slog.String("connector_id", s.id))
 	log.InfoContext(ctx, "connector connected", slog.String("software", s.software))
 	err = s.mux.Run(ctx)
+	// Before it leaves the table: Close tells those that are in it, and then takes the socket away.
+	s.close(connwire.CodeClosed, "gateway stops")
 	l.remove(s)
 	log.InfoContext(ctx, "connector gone", slog.Any("error", err))
 }

@@ -51,6 +51,7 @@ type stage struct {
 	relay     *exec.Cmd
 	relayAddr string
 	agentAddr string
+	agentEnv  []string // added to the agent's environment
 }
 
 func (s *stage) ways() []way { return []way{{"relay", s.relayAddr}, {"weft", s.agentAddr}} }
@@ -103,7 +104,11 @@ func (s *stage) startRelay(ctx context.Context) error {
 }
 
 func (s *stage) start(ctx context.Context, name string, args ...string) (*lab.Process, error) {
-	p, err := lab.Start(ctx, lab.Command{Name: name, LogDir: s.dir, Args: args})
+	return s.startEnv(ctx, name, nil, args...)
+}
+
+func (s *stage) startEnv(ctx context.Context, name string, env []string, args ...string) (*lab.Process, error) {
+	p, err := lab.Start(ctx, lab.Command{Name: name, LogDir: s.dir, Args: args, Env: env})
 	if err == nil {
 		s.processes = append(s.processes, p)
 	}
@@ -163,7 +168,7 @@ func (s *stage) startAgent(ctx context.Context) error {
 		return err
 	}
 	socket := filepath.Join(s.dir, "sock")
-	p, err := s.start(ctx, "warp-svc", s.bin.Svc, "run", "--state-dir", filepath.Join(s.dir, "agent"), "--socket", socket, "--proxy-listen", s.agentAddr)
+	p, err := s.startEnv(ctx, "warp-svc", s.agentEnv, s.bin.Svc, "run", "--state-dir", filepath.Join(s.dir, "agent"), "--socket", socket, "--proxy-listen", s.agentAddr)
 	if err != nil {
 		return err
 	}
