@@ -141,6 +141,20 @@ func filter(v *view, q server.TargetQuery) (*targets.Filter, error) {
 		}
 		f.VNETs = append(f.VNETs, n.ID)
 	}
+	for _, pattern := range q.Hostnames {
+		g, err := targets.ParseGlob(pattern)
+		if err != nil {
+			return nil, fault.From(err)
+		}
+		f.Hostnames = append(f.Hostnames, g)
+	}
+	for _, s := range q.IPs {
+		p, err := targets.ParsePrefix(s)
+		if err != nil {
+			return nil, fault.From(err)
+		}
+		f.Prefixes = append(f.Prefixes, p)
+	}
 	for _, id := range q.IDs {
 		f.IDs = append(f.IDs, targets.ID(id))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"weft/agent/localapi"
 	"weft/agent/localapi/client"
+	"weft/cli/render"
 )
 
 // completionDeadline bounds what a press of the tab key may wait for the agent.
@@ -91,7 +92,47 @@ func (a *app) completeTargetFilters(cmd *cobra.Command) {
 		}
 	}))
 	a.completeFlag(cmd, "port", a.fromTargets(func(t *localapi.Target, add func(string)) { add(strconv.Itoa(int(t.Port))) }))
+	a.completeFlag(cmd, "hostname", a.fromTargets(func(t *localapi.Target, add func(string)) { add(t.Hostname) }))
+	a.completeFlag(cmd, "ip", a.fromTargets(func(t *localapi.Target, add func(string)) {
+		for _, ad := range t.Addresses {
+			add(describeWord(ad.IP, t.Hostname))
+		}
+	}))
 	a.completeFlag(cmd, "id", a.fromTargets(func(t *localapi.Target, add func(string)) { add(t.ID + "\t" + t.Hostname) }))
+}
+
+// completeListFlags completes what `target list` takes beside the filters.
+func (a *app) completeListFlags(cmd *cobra.Command) {
+	a.completeFlag(cmd, "output", func(_ *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
+		return startingWith(outputs, s), cobra.ShellCompDirectiveNoFileComp
+	})
+	a.completeFlag(cmd, "columns", a.completeColumns(""))
+	a.completeFlag(cmd, "sort", a.completeColumns("-"))
+}
+
+// completeColumns completes the last of several columns with commas between them; each may have the prefix.
+func (a *app) completeColumns(prefix string) completer {
+	return func(cmd *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
+		done, last := "", s
+		if i := strings.LastIndexByte(s, ','); i >= 0 {
+			done, last = s[:i+1], s[i+1:]
+		}
+		if prefix != "" && strings.HasPrefix(last, prefix) {
+			done, last = done+prefix, last[len(prefix):]
+		}
+		keys := render.ColumnKeys()
+		keys = keys[:len(keys)-1] // "attribute:KEY" stands for those of the targets
+		attributes, _ := a.fromTargets(func(t *localapi.Target, add func(string)) {
+			for k := range t.Attributes {
+				add("attribute:" + k)
+			}
+		})(cmd, nil, "")
+		var words []string
+		for _, w := range startingWith(append(keys, attributes...), last) {
+			words = append(words, done+w)
+		}
+		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
 }
 
 // completeVNET completes the name of a virtual network.

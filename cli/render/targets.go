@@ -1,58 +1,110 @@
 package render
 
 import (
+	"encoding/csv"
+	"fmt"
 	"io"
-	"maps"
-	"slices"
-	"strconv"
 	"strings"
 
 	"weft/agent/localapi"
 )
 
-// targetHeader is the header of the public product's list. Two columns are at
-// least as wide as there, whatever they hold: the width of the widest port, and 21.
-var targetHeader = []string{"Target ID", "Protocol", "Port ", "Attributes           ", "IP (Virtual Network)", "Usernames"}
-
-// Targets draws the target list, one row per target and port.
-func Targets(w io.Writer, l *localapi.TargetList) error {
-	rows := make([][]string, len(l.Targets))
-	for i := range l.Targets {
-		t := &l.Targets[i]
-		rows[i] = []string{
-			Clean(t.ID), Clean(t.Protocol), strconv.Itoa(int(t.Port)),
-			attributes(t.Attributes), addresses(t.Addresses), Clean(strings.Join(t.Usernames, ", ")),
+// Targets draws rows with the given columns.
+func Targets(w io.Writer, cols []Column, rows []Row) error {
+	g := newGrid(len(cols), len(rows)+1)
+	for _, c := range cols {
+		g.buf = append(g.buf, c.title...)
+		g.end()
+	}
+	for i := range rows {
+		for _, c := range cols {
+			g.buf = c.append(g.buf, &rows[i])
+			g.end()
 		}
 	}
-	return Table(w, targetHeader, rows)
+	return g.draw(w)
 }
 
-// attributes writes the hostname first, then the tags by name.
-func attributes(m map[string]string) string {
-	keys := slices.SortedFunc(maps.Keys(m), func(a, b string) int {
-		if (a == "hostname") != (b == "hostname") {
-			if a == "hostname" {
-				return -1
+// CSV writes rows as RFC 4180 has it, under a header of the columns' keys.
+//
+// A cell that a spreadsheet would take for a formula (it begins with =, +, -, @, a tab or a carriage
+// return) gets an apostrophe in front, which spreadsheets take for "this is text": tags are
+// written by others, and the list may be opened with more rights than its author has.
+func CSV(w io.Writer, cols []Column, rows []Row) error {
+	out := csv.NewWriter(w)
+	record := make([]string, len(cols))
+	for i, c := range cols {
+		record[i] = c.Key
+	}
+	if err := out.Write(record); err != nil {
+		return fmt.Errorf("write CSV: %w", err)
+	}
+	for i := range rows {
+		for j, c := range cols {
+			record[j] = unformula(c.Text(&rows[i]))
+		}
+		if err := out.Write(record); err != nil {
+			return fmt.Errorf("write CSV: %w", err)
+		}
+	}
+	out.Flush()
+	if err := out.Error(); err != nil {
+		return fmt.Errorf("write CSV: %w", err)
+	}
+	return nil
+}
+
+// unformula keeps a spreadsheet from running a cell. Full-width forms of the signs count too.
+func unformula(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r＝＋－＠", []rune(s)[0]) {
+		return "'" + s
+	}
+	return s
+}
+
+// Names writes the names of the rows' targets, each once, in their order: as "hostname.network", which leads there
+// whichever network is selected, or the target ID where that name leads to more than one target.
+func Names(w io.Writer, rows []Row) error {
+	owners := map[string]string{} // by name, in lower case: the ID, or "" when there are several
+	for i := range rows {
+		for _, name := range qualified(rows[i].Target) {
+			key := strings.ToLower(name)
+			if id, known := owners[key]; known && id != rows[i].ID {
+				owners[key] = ""
+			} else {
+				owners[key] = rows[i].ID
 			}
-			return 1
 		}
-		return strings.Compare(a, b)
-	})
-	var b strings.Builder
-	for i, k := range keys {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(k + ": " + m[k])
 	}
-	return Clean(b.String())
+	var b []byte
+	written := map[string]bool{}
+	for i := range rows {
+		for _, name := range qualified(rows[i].Target) {
+			if owners[strings.ToLower(name)] == "" {
+				name = rows[i].ID
+			}
+			if !written[name] {
+				written[name] = true
+				b = append(appendClean(b, name), '\n')
+			}
+		}
+	}
+	if _, err := w.Write(b); err != nil {
+		return fmt.Errorf("write names: %w", err)
+	}
+	return nil
 }
 
-// addresses writes each address with the name of its virtual network.
-func addresses(as []localapi.Address) string {
-	parts := make([]string, len(as))
-	for i, a := range as {
-		parts[i] = a.IP + " (" + a.VNETName + ")"
+// qualified are the names of a target in each of its networks.
+func qualified(t *localapi.Target) []string {
+	var names []string
+	for _, a := range t.Addresses {
+		if a.VNETName != "" {
+			names = append(names, t.Hostname+"."+a.VNETName)
+		}
 	}
-	return Clean(strings.Join(parts, ", "))
+	if names == nil {
+		names = []string{t.Hostname}
+	}
+	return names
 }

@@ -8,6 +8,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -118,11 +119,7 @@ func (c *Client) SelectVNET(ctx context.Context, nameOrID string) (*localapi.VNE
 
 // Targets lists the targets that q selects.
 func (c *Client) Targets(ctx context.Context, q Query) (*localapi.TargetList, error) {
-	path := localapi.PathTargets
-	if v := q.values().Encode(); v != "" {
-		path += "?" + v
-	}
-	return call[localapi.TargetList](ctx, c, DefaultTimeout, methodGet, path, nil)
+	return call[localapi.TargetList](ctx, c, DefaultTimeout, methodGet, q.Path(), nil)
 }
 
 // Resolve says where name leads, in the given VNET (empty: the selected one is preferred) at the given port (0: any).
@@ -146,7 +143,7 @@ func call[T any](ctx context.Context, c *Client, limit time.Duration, method, ta
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }() // everything was read, or an error says that it was not
-	data, err := io.ReadAll(io.LimitReader(a.body, maxBody+1))
+	data, err := a.readAll()
 	if errors.Is(err, errMalformed) {
 		return nil, c.notAnAgent(err)
 	}
@@ -163,8 +160,26 @@ func call[T any](ctx context.Context, c *Client, limit time.Duration, method, ta
 	return v, nil
 }
 
+// readAll reads the whole body, and a byte more than may be when it is too long.
+func (a *answer) readAll() ([]byte, error) {
+	var b bytes.Buffer
+	if e, ok := a.body.(*exactReader); ok {
+		// A list of thousands of targets, read into a buffer that doubles, would cost as much again as reading it.
+		b.Grow(int(min(e.left, maxBody)) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(io.LimitReader(a.body, maxBody+1))
+	return b.Bytes(), err
+}
+
 // decode reads one answer and refuses the schema of a newer generation, whose fields may mean something else.
 func decode(data []byte, v any) error {
+	if l, ok := v.(*localapi.TargetList); ok {
+		err := localapi.DecodeTargetList(data, l)
+		if err == nil && l.SchemaVersion == localapi.SchemaVersion {
+			return nil
+		}
+		*l = localapi.TargetList{} // what follows finds out what is wrong with it
+	}
 	var head struct {
 		SchemaVersion int `json:"schema_version"`
 	}
