@@ -34,7 +34,9 @@ type app struct {
 	json    bool
 	verbose int
 	noANSI  bool
-	socket  string
+	// noPaginate keeps long lists from the pager.
+	noPaginate bool
+	socket     string
 	// started says that the command line was understood: what fails from then on is no usage error.
 	started bool
 }

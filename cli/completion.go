@@ -24,14 +24,15 @@ var shells = []string{"bash", "zsh", "fish", "powershell"}
 
 func newCompletion(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "completion bash|zsh|fish|powershell",
-		Short: "Print the completion script of a shell",
+		Use:     "generate-completions bash|zsh|fish|powershell",
+		Aliases: []string{"completion"},
+		Short:   "Print the completion script of a shell",
 		Long: `Prints a script that completes commands, flags, and the names of your targets,
 virtual networks and UNIX users.`,
-		Example: `  source <(warp-cli completion bash)
-  warp-cli completion zsh > "${fpath[1]}/_warp-cli"
-  warp-cli completion fish > ~/.config/fish/completions/warp-cli.fish
-  warp-cli completion powershell | Out-String | Invoke-Expression`,
+		Example: `  source <(warp-cli generate-completions bash)
+  warp-cli generate-completions zsh > "${fpath[1]}/_warp-cli"
+  warp-cli generate-completions fish > ~/.config/fish/completions/warp-cli.fish
+  warp-cli generate-completions powershell | Out-String | Invoke-Expression`,
 		Args:              args(1, 1, "bash|zsh|fish|powershell"),
 		ValidArgsFunction: only(shells),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -168,6 +169,14 @@ func (a *app) fromTargets(pick func(t *localapi.Target, add func(string))) compl
 		}
 		return startingWith(slices.Sorted(maps.Keys(seen)), toComplete), cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// completeTarget completes the name of a target.
+func (a *app) completeTarget(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.fromTargets(addNames)(cmd, nil, toComplete)
 }
 
 // completeHostPort completes the name of a target, then one of its ports.

@@ -233,7 +233,7 @@ func filter(all []localapi.Target, q map[string][]string) []localapi.Target {
 	var out []localapi.Target
 	for _, t := range all {
 		ok := fits(q["protocol"], t.Protocol) && fits(q["port"], fmt.Sprint(t.Port)) && fits(q["id"], t.ID) &&
-			fits(q["username"], t.Usernames...)
+			fits(q["username"], t.Usernames...) && fitsHostname(q["hostname"], t.Hostname) && fitsIP(q["ip"], t.Addresses)
 		for k, vs := range byKey {
 			ok = ok && fits(vs, t.Attributes[k])
 		}

@@ -14,7 +14,8 @@ import (
 func newTarget(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "target", Short: "Show the targets that you may reach"}
 	group(cmd)
-	cmd.AddCommand(newTargetList(a))
+	ssh := newSSH(a) // the same under another noun
+	cmd.AddCommand(newTargetList(a), newTargetShow(a), newTargetPick(a), ssh)
 	return cmd
 }
 

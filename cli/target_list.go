@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -54,6 +55,11 @@ reachable, attribute:KEY. --sort takes the same; -port sorts downwards.`,
 	fl.StringVarP(&o.output, "output", "o", "", "`form` of the list: table, wide, json, jsonl, yaml, csv, name or template=TEMPLATE")
 	fl.StringVar(&o.columns, "columns", "", "show these columns, `a,b,c`, in this order")
 	fl.StringVar(&o.sort, "sort", "", "sort by these columns, `a,-b`: by a, then by b downwards")
+	fl.StringVar(&o.reachable, "reachable", "", "try each target through the tunnel and list those that answer; `all`: all, and why not")
+	fl.Lookup("reachable").NoOptDefVal = reachOnly
+	fl.BoolVar(&o.watch, "watch", false, "stay and show what changes: the list anew on a terminal, else a JSON object per change and line")
+	fl.StringVar(&o.execute, "exec", "", "with --watch, run this `command` for each change; a Go template of .type, .revision and .target in each of its words")
+	fl.BoolVar(&o.showRequest, "show-request", false, "write the call of the agent on stderr, as a command line of curl")
 	a.completeListFlags(cmd)
 	return cmd
 }
@@ -76,17 +82,57 @@ func (a *app) targetList(ctx context.Context, o *listOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := o.check(out); err != nil {
+		return err
+	}
+	c := a.client()
+	if o.showRequest {
+		if err := a.showRequest(c, q.Path()); err != nil {
+			return err
+		}
+	}
+	if o.watch {
+		return a.watchTargets(ctx, c, &watchOptions{query: q, out: out, order: order, execute: o.execute})
+	}
 	// Thousands of rows are read, written and gone: to collect garbage meanwhile would take half of the time.
 	defer debug.SetGCPercent(debug.SetGCPercent(shortLivedGC))
-	c := a.client()
 	l, err := c.Targets(ctx, q)
 	if err != nil {
 		return err
 	}
 	list := listOf(l)
+	if o.reachable != reachNone {
+		if err := tryRows(ctx, c, list.Targets); err != nil {
+			return err
+		}
+		out.withColumn(render.ReachableColumn)
+	}
+	missing := 0
+	if o.reachable == reachOnly {
+		missing = keepReachable(list)
+	}
 	order.apply(list.Targets)
-	a.noteList(list, &q)
-	return a.writeList(out, list)
+	a.noteList(list, &q, missing)
+	if !out.isText() {
+		return out.write(a.cfg.Stdout, list)
+	}
+	return a.paged(ctx, func(w io.Writer) error { return out.write(w, list) })
+}
+
+// check finds options that contradict each other.
+func (o *listOptions) check(out *output) error {
+	if err := checkReachable(o.reachable); err != nil {
+		return err
+	}
+	switch {
+	case o.execute != "" && !o.watch:
+		return usageErrorHint("add --watch", "--exec runs a command for each change, and only --watch sees changes")
+	case o.watch && o.reachable != reachNone:
+		return usageErrorHint("list once with --reachable, or watch without it", "--watch does not try targets")
+	case o.watch && o.output != "" && out.form != outputTable && out.form != outputWide && out.form != outputJSON && out.form != outputJSONL:
+		return usageErrorHint("with --watch, --output is table, wide or jsonl", "--watch cannot write %s", out.form)
+	}
+	return nil
 }
 
 // listOf makes the list that is written from the one that was answered.
@@ -98,20 +144,18 @@ func listOf(l *localapi.TargetList) *render.List {
 }
 
 // noteList says on stderr what the list itself does not say to people.
-func (a *app) noteList(l *render.List, q *client.Query) {
+func (a *app) noteList(l *render.List, q *client.Query, unreachable int) {
 	if l.Stale {
 		a.note("the control plane is not being heard; this list is %s old", render.Age(l.AgeSeconds))
 	}
 	switch {
+	case unreachable > 0:
+		a.note("%d of %d did not answer; to see why: --reachable=all", unreachable, unreachable+len(l.Targets))
 	case len(l.Targets) == 0 && q.Empty():
 		a.note("no target has been granted to you; ask your administrator")
 	case len(l.Targets) == 0:
 		a.note("no target matches; without filters: warp-cli target list")
 	}
-}
-
-func (a *app) writeList(out *output, l *render.List) error {
-	return out.write(a.cfg.Stdout, l)
 }
 
 // sortOrder is a list of columns, the first of which counts most.

@@ -185,9 +185,17 @@ func TestParseGlob(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"web-1", "WEB-1", true}, {"WEB-*", "web-", true}, {"web-?", "web-", false}, {"*.eu", "a.b.eu", true},
-		{"web-[0-9]", "web-5", true}, {"web-[!0-9]", "web-5", false}, {"web-[A-C]", "web-b", true}, {"[^w]*", "web", false},
-		{"*1*2*3", "a1b2c3", true}, {"*1*2*3", "a1b2c", false}, {"[a-]", "-", true},
+		{"web-1", "WEB-1", true},
+		{"WEB-*", "web-", true},
+		{"web-?", "web-", false},
+		{"*.eu", "a.b.eu", true},
+		{"web-[0-9]", "web-5", true},
+		{"web-[!0-9]", "web-5", false},
+		{"web-[A-C]", "web-b", true},
+		{"[^w]*", "web", false},
+		{"*1*2*3", "a1b2c3", true},
+		{"*1*2*3", "a1b2c", false},
+		{"[a-]", "-", true},
 	} {
 		g, err := targets.ParseGlob(tt.pattern)
 		if err != nil {

@@ -50,7 +50,8 @@ func TestDecodeTargetList_AsEncodingJSON(t *testing.T) {
 
 func sameDecoding(t interface {
 	Fatalf(format string, args ...any)
-}, data []byte) {
+}, data []byte,
+) {
 	var ours, theirs localapi.TargetList
 	err, jerr := localapi.DecodeTargetList(data, &ours), json.Unmarshal(data, &theirs)
 	if (err == nil) != (jerr == nil) {

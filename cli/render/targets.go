@@ -62,12 +62,29 @@ func unformula(s string) string {
 	return s
 }
 
-// Names writes the names of the rows' targets, each once, in their order: as "hostname.network", which leads there
-// whichever network is selected, or the target ID where that name leads to more than one target.
+// Names writes the names of the rows' targets, each once, in their order.
 func Names(w io.Writer, rows []Row) error {
+	var b []byte
+	written := map[string]bool{}
+	for _, name := range UniqueNames(rows) {
+		if !written[name] {
+			written[name] = true
+			b = append(appendClean(b, name), '\n')
+		}
+	}
+	if _, err := w.Write(b); err != nil {
+		return fmt.Errorf("write names: %w", err)
+	}
+	return nil
+}
+
+// UniqueNames returns a name for each row that leads to its target whichever virtual network is selected:
+// "hostname.network", or the target ID where that leads to more than one target of these rows.
+func UniqueNames(rows []Row) []string {
 	owners := map[string]string{} // by name, in lower case: the ID, or "" when there are several
 	for i := range rows {
-		for _, name := range qualified(rows[i].Target) {
+		// "a.b" may be a hostname as well as "a" in the network "b".
+		for _, name := range append(qualified(rows[i].Target), rows[i].Hostname) {
 			key := strings.ToLower(name)
 			if id, known := owners[key]; known && id != rows[i].ID {
 				owners[key] = ""
@@ -76,23 +93,17 @@ func Names(w io.Writer, rows []Row) error {
 			}
 		}
 	}
-	var b []byte
-	written := map[string]bool{}
+	names := make([]string, len(rows))
 	for i := range rows {
+		names[i] = rows[i].ID
 		for _, name := range qualified(rows[i].Target) {
-			if owners[strings.ToLower(name)] == "" {
-				name = rows[i].ID
-			}
-			if !written[name] {
-				written[name] = true
-				b = append(appendClean(b, name), '\n')
+			if owners[strings.ToLower(name)] == rows[i].ID {
+				names[i] = name
+				break
 			}
 		}
 	}
-	if _, err := w.Write(b); err != nil {
-		return fmt.Errorf("write names: %w", err)
-	}
-	return nil
+	return names
 }
 
 // qualified are the names of a target in each of its networks.
