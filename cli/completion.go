@@ -44,7 +44,8 @@ virtual networks and UNIX users.`,
 func completionScript(root *cobra.Command, shell string, w io.Writer) error {
 	switch shell {
 	case "bash":
-		return root.GenBashCompletionV2(w, true)
+		_, err := io.WriteString(w, bashCompletion)
+		return err
 	case "zsh":
 		return root.GenZshCompletion(w)
 	case "fish":
@@ -106,6 +107,9 @@ func (a *app) completeTargetFilters(cmd *cobra.Command) {
 func (a *app) completeListFlags(cmd *cobra.Command) {
 	a.completeFlag(cmd, "output", func(_ *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
 		return startingWith(outputs, s), cobra.ShellCompDirectiveNoFileComp
+	})
+	a.completeFlag(cmd, "reachable", func(_ *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
+		return startingWith([]string{reachOnly, reachAll}, s), cobra.ShellCompDirectiveNoFileComp
 	})
 	a.completeFlag(cmd, "columns", a.completeColumns(""))
 	a.completeFlag(cmd, "sort", a.completeColumns("-"))

@@ -4,10 +4,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,21 +19,31 @@ func notifyResize() (resized <-chan os.Signal, stop func()) {
 	return c, func() { signal.Stop(c) }
 }
 
-// waitForReaderGone returns when nobody reads the pipe or socket f any longer, or ctx has ended.
+// waitForReaderGone returns when nobody reads the pipe or socket f any longer, or ctx has ended. Without either it
+// sleeps: a watcher may run for days.
 func waitForReaderGone(ctx context.Context, f *os.File) {
-	const pollMS = 250
-	for ctx.Err() == nil {
-		fds := []unix.PollFd{{Fd: int32(f.Fd())}}
-		n, err := unix.Poll(fds, pollMS)
-		if err == nil && n > 0 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0 {
+	r, w, err := os.Pipe() // whose end the end of ctx is, for poll to see
+	if err != nil {
+		<-ctx.Done()
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { _ = w.Close() })
+	defer func() {
+		if stop() {
+			_ = w.Close()
+		}
+		_ = r.Close()
+	}()
+	fds := []unix.PollFd{{Fd: int32(f.Fd())}, {Fd: int32(r.Fd()), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(fds, -1)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err == nil && fds[1].Revents == 0 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0 {
 			return
 		}
-		if err == nil && n > 0 || err != nil && err != unix.EINTR {
-			// Something else than a missing reader: writing will tell. Do not ask again at once.
-			select {
-			case <-time.After(pollMS * time.Millisecond):
-			case <-ctx.Done():
-			}
-		}
+		<-ctx.Done() // at once, or poll cannot tell and writing will
+		return
 	}
 }

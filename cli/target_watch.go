@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 
 	"weft/agent/localapi"
@@ -72,13 +73,15 @@ func (a *app) watchTargets(ctx context.Context, c *client.Client, o *watchOption
 		w.view = &lines{w: a.cfg.Stdout}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
 	defer cancel(nil)
 	if isFile && !terminal {
 		// Nothing may change for hours: a reader that has gone must not leave us behind.
-		go func() {
+		waiting.Go(func() {
 			waitForReaderGone(ctx, out)
 			cancel(errReaderGone)
-		}()
+		})
 	}
 	return w.run(ctx, cancel)
 }
