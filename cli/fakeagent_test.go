@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -99,6 +100,7 @@ func (f *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(r.Host, ".") || len(body) > 0 && r.Header.Get("Content-Type") != "application/json":
 		reply(w, http.StatusForbidden, localapi.Error{Code: localapi.CodePermission, Message: "looks like a browser"})
 	case isRaw:
+		w.Header().Set("Content-Length", strconv.Itoa(len(raw)))
 		_, _ = io.WriteString(w, raw)
 	case isError:
 		reply(w, localapi.HTTPStatus(failure.Code), failure)
@@ -257,9 +259,14 @@ func reply(w http.ResponseWriter, status int, v any) {
 		e.SchemaVersion = localapi.SchemaVersion
 		v = e
 	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		status = http.StatusInternalServerError
+	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data))) // as the agent does
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
+	_, _ = w.Write(data)
 }
 
 // readWorld decodes strictly, so that a mistyped script fails.

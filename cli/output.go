@@ -109,6 +109,9 @@ func (o *output) isText() bool {
 	return o.form == outputTable || o.form == outputWide || o.form == outputName || o.form == outputTemplate
 }
 
+// isTable reports whether the output is a table.
+func (o *output) isTable() bool { return o.form == outputTable || o.form == outputWide }
+
 // write writes the list. An empty one is nothing in the forms for people, where a note on stderr
 // says why.
 func (o *output) write(w io.Writer, l *render.List) error {

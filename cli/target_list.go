@@ -96,6 +96,9 @@ func (a *app) targetList(ctx context.Context, o *listOptions) error {
 	}
 	// Thousands of rows are read, written and gone: to collect garbage meanwhile would take half of the time.
 	defer debug.SetGCPercent(debug.SetGCPercent(shortLivedGC))
+	if out.isTable() && len(order) == 0 && o.reachable == reachNone {
+		return a.streamTable(ctx, c, q, out)
+	}
 	l, err := c.Targets(ctx, q)
 	if err != nil {
 		return err
@@ -112,11 +115,29 @@ func (a *app) targetList(ctx context.Context, o *listOptions) error {
 		missing = keepReachable(list)
 	}
 	order.apply(list.Targets)
-	a.noteList(list, &q, missing)
+	a.noteList(list, &q, len(list.Targets), missing)
 	if !out.isText() {
 		return out.write(a.cfg.Stdout, list)
 	}
 	return a.paged(ctx, func(w io.Writer) error { return out.write(w, list) })
+}
+
+// streamTable is the plain list: its rows go straight from the answer into the table.
+func (a *app) streamTable(ctx context.Context, c *client.Client, q client.Query, out *output) error {
+	t := render.NewTargetTable(out.columns)
+	var row render.Row
+	l, err := c.EachTarget(ctx, q, t.Begin, func(tg *localapi.Target) {
+		row.Target = tg
+		t.Add(&row)
+	})
+	if err != nil {
+		return err
+	}
+	a.noteList(listOf(l), &q, t.Rows(), 0)
+	if t.Rows() == 0 {
+		return nil
+	}
+	return a.paged(ctx, t.Draw)
 }
 
 // check finds options that contradict each other.
@@ -144,16 +165,16 @@ func listOf(l *localapi.TargetList) *render.List {
 }
 
 // noteList says on stderr what the list itself does not say to people.
-func (a *app) noteList(l *render.List, q *client.Query, unreachable int) {
+func (a *app) noteList(l *render.List, q *client.Query, rows, unreachable int) {
 	if l.Stale {
 		a.note("the control plane is not being heard; this list is %s old", render.Age(l.AgeSeconds))
 	}
 	switch {
 	case unreachable > 0:
-		a.note("%d of %d did not answer; to see why: --reachable=all", unreachable, unreachable+len(l.Targets))
-	case len(l.Targets) == 0 && q.Empty():
+		a.note("%d of %d did not answer; to see why: --reachable=all", unreachable, unreachable+rows)
+	case rows == 0 && q.Empty():
 		a.note("no target has been granted to you; ask your administrator")
-	case len(l.Targets) == 0:
+	case rows == 0:
 		a.note("no target matches; without filters: warp-cli target list")
 	}
 }

@@ -27,6 +27,11 @@ func (f *Filter) Match(e *Entry) bool {
 		selects(f.Protocols, e.Protocol) && selects(f.Ports, e.Port) && selects(f.IDs, e.Target.ID)
 }
 
+// Empty reports whether f selects everything because nothing is asked for; nil does so too.
+func (f *Filter) Empty() bool {
+	return f == nil || len(f.Attributes)+len(f.Usernames)+len(f.Hostnames)+len(f.Protocols)+len(f.Ports)+len(f.VNETs)+len(f.IDs)+len(f.Prefixes) == 0
+}
+
 // hasAttribute is that of the target, and the entry's own two.
 func (e *Entry) hasAttribute(key string, values []string) bool {
 	if e.Target.hasAttribute(key, values) {

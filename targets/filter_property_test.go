@@ -131,6 +131,9 @@ func TestFilter_EveryCombination(t *testing.T) {
 		}
 		f.Protocols = rapid.SliceOfN(rapid.SampledFrom([]targets.Protocol{targets.SSH, targets.TCP}), 0, 2).Draw(t, "by protocol")
 		f.Ports = rapid.SliceOfN(rapid.SampledFrom([]uint16{22, 80}), 0, 2).Draw(t, "by port")
+		if f.Empty() && !f.Match(&e) {
+			t.Fatalf("an empty filter does not select %+v", e)
+		}
 		if got, want := f.Match(&e), naive(&f, &e); got != want {
 			t.Fatalf("Match is %v; the naive filter says %v\nfilter %+v\nentry %+v", got, want, f, e)
 		}

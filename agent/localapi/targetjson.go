@@ -15,13 +15,33 @@ import (
 
 // DecodeTargetList reads a target list as json.Unmarshal does. What is not in the form
 // in which json.Marshal writes a TargetList is left to it.
-func DecodeTargetList(data []byte, l *TargetList) error {
-	p := listParser{s: string(data)}
-	if list, ok := p.list(); ok {
-		*l = list
+func DecodeTargetList(data string, l *TargetList) error {
+	p := listParser{s: data}
+	// A row has some 300 bytes; a list of rows that are shorter grows.
+	list, rows := TargetList{}, make([]Target, 0, len(data)/300+1)
+	if p.list(&list, func() bool {
+		rows = append(rows, Target{})
+		return p.target(&rows[len(rows)-1])
+	}) {
+		*l, l.Targets = list, rows
 		return nil
 	}
-	return json.Unmarshal(data, l)
+	return json.Unmarshal([]byte(data), l)
+}
+
+// RangeTargetList reads a target list row by row, for those who need no row longer than until the next: yield
+// gets one Target over and over. It reads all but the rows into l. False means that the list is not in the usual
+// form, DecodeTargetList must read it, and the rows so far count for nothing.
+func RangeTargetList(data string, l *TargetList, yield func(*Target)) bool {
+	p := listParser{s: data}
+	var row Target
+	return p.list(l, func() bool {
+		if !p.target(&row) {
+			return false
+		}
+		yield(&row)
+		return true
+	})
 }
 
 // listParser reads the usual form of a target list. Every method reports whether what
@@ -31,37 +51,76 @@ type listParser struct {
 	i int
 }
 
-func (p *listParser) list() (l TargetList, ok bool) {
+// list reads a list, whose rows row reads one by one.
+func (p *listParser) list(l *TargetList, row func() bool) bool {
 	var n uint64
 	if !p.is(`{"schema_version":`) || !p.uint(&n, 31) {
-		return l, false
+		return false
 	}
 	l.SchemaVersion = int(n)
 	if !p.is(`,"revision":`) || !p.uint(&l.Revision, 64) || !p.is(`,"age_seconds":`) || !p.float(&l.AgeSeconds) ||
 		!p.is(`,"stale":`) || !p.bool(&l.Stale) || !p.is(`,"targets":`) {
-		return l, false
+		return false
 	}
-	// A row has some 300 bytes; a list of rows that are shorter grows.
-	if !each(p, &l.Targets, len(p.s)/300+1, (*listParser).target) || !p.is("}") {
-		return l, false
-	}
-	return l, strings.Trim(p.s[p.i:], " \t\r\n") == ""
+	return p.each(row) && p.is("}") && strings.Trim(p.s[p.i:], " \t\r\n") == ""
 }
 
+// target reads a row over whatever t holds.
 func (p *listParser) target(t *Target) bool {
 	var port uint64
+	t.Addresses, t.Usernames = notNil(t.Addresses), notNil(t.Usernames)
 	ok := p.is(`{"id":`) && p.string(&t.ID) && p.is(`,"hostname":`) && p.string(&t.Hostname) &&
 		p.is(`,"protocol":`) && p.string(&t.Protocol) && p.is(`,"port":`) && p.uint(&port, 16) &&
 		p.is(`,"attributes":`) && p.strings(&t.Attributes) &&
-		p.is(`,"addresses":`) && each(p, &t.Addresses, 1, (*listParser).address) &&
-		p.is(`,"usernames":`) && each(p, &t.Usernames, 2, (*listParser).string) && p.is("}")
+		p.is(`,"addresses":`) && p.each(func() bool {
+		var a Address
+		if !p.address(&a) {
+			return false
+		}
+		t.Addresses = append(t.Addresses, a)
+		return true
+	}) && p.is(`,"usernames":`) && p.each(func() bool {
+		var u string
+		if !p.string(&u) {
+			return false
+		}
+		t.Usernames = append(t.Usernames, u)
+		return true
+	}) && p.is("}")
 	t.Port = uint16(port)
 	return ok
+}
+
+// notNil empties a list and keeps its room.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list[:0]
 }
 
 func (p *listParser) address(a *Address) bool {
 	return p.is(`{"ip":`) && p.string(&a.IP) && p.is(`,"vnet_id":`) && p.string(&a.VNETID) &&
 		p.is(`,"vnet_name":`) && p.string(&a.VNETName) && p.is("}")
+}
+
+// each reads an array of what one reads.
+func (p *listParser) each(one func() bool) bool {
+	if !p.is("[") {
+		return false
+	}
+	if p.is("]") {
+		return true
+	}
+	for one() {
+		if p.is("]") {
+			return true
+		}
+		if !p.is(",") {
+			return false
+		}
+	}
+	return false
 }
 
 // is takes text if it comes next.
@@ -73,35 +132,13 @@ func (p *listParser) is(text string) bool {
 	return true
 }
 
-// each reads an array of what one reads; room is a guess of its length.
-func each[T any](p *listParser, out *[]T, room int, one func(*listParser, *T) bool) bool {
-	if !p.is("[") {
-		return false
-	}
-	if p.is("]") {
-		*out = []T{}
-		return true
-	}
-	list := make([]T, 0, room)
-	for {
-		var v T
-		list = append(list, v)
-		if !one(p, &list[len(list)-1]) {
-			return false
-		}
-		if p.is("]") {
-			*out = list
-			return true
-		}
-		if !p.is(",") {
-			return false
-		}
-	}
-}
-
-// strings reads an object of strings.
+// strings reads an object of strings over the one that is there.
 func (p *listParser) strings(out *map[string]string) bool {
-	m := map[string]string{}
+	m := *out
+	if m == nil {
+		m = map[string]string{}
+	}
+	clear(m)
 	if !p.is("{") {
 		return false
 	}

@@ -3,6 +3,8 @@ package localapi_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -53,12 +55,34 @@ func sameDecoding(t interface {
 }, data []byte,
 ) {
 	var ours, theirs localapi.TargetList
-	err, jerr := localapi.DecodeTargetList(data, &ours), json.Unmarshal(data, &theirs)
+	err, jerr := localapi.DecodeTargetList(string(data), &ours), json.Unmarshal(data, &theirs)
 	if (err == nil) != (jerr == nil) {
 		t.Fatalf("decode %q: %v; encoding/json says %v", data, err, jerr)
 	}
+	sameRange(t, string(data))
 	if diff := cmp.Diff(theirs, ours); err == nil && diff != "" {
 		t.Fatalf("decode %q (-encoding/json +ours):\n%s", data, diff)
+	}
+}
+
+// sameRange holds RangeTargetList to DecodeTargetList.
+func sameRange(t interface {
+	Fatalf(format string, args ...any)
+}, data string,
+) {
+	var whole, ranged localapi.TargetList
+	rows := []localapi.Target{}
+	if !localapi.RangeTargetList(data, &ranged, func(row *localapi.Target) {
+		c := *row
+		c.Attributes, c.Addresses, c.Usernames = maps.Clone(row.Attributes), slices.Clone(row.Addresses), slices.Clone(row.Usernames)
+		rows = append(rows, c)
+	}) {
+		return
+	}
+	ranged.Targets = rows
+	err := localapi.DecodeTargetList(data, &whole)
+	if diff := cmp.Diff(whole, ranged); err != nil || diff != "" {
+		t.Fatalf("%q row by row: %v (-whole +rows):\n%s", data, err, diff)
 	}
 }
 
@@ -94,7 +118,7 @@ func BenchmarkTargetList10000(b *testing.B) {
 	}
 	b.Run("read", func(b *testing.B) {
 		for b.Loop() {
-			if err := localapi.DecodeTargetList(data, new(localapi.TargetList)); err != nil {
+			if err := localapi.DecodeTargetList(string(data), new(localapi.TargetList)); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -133,10 +132,16 @@ func appendAttributes(b []byte, r *Row, withHostname bool) []byte {
 	if named && len(r.Attributes) == 1 {
 		return b // nothing to sort
 	}
-	for _, k := range slices.Sorted(maps.Keys(r.Attributes)) {
+	var few [8]string // enough for most, without taking memory for each row
+	keys := few[:0]
+	for k := range r.Attributes {
 		if k != hostnameKey {
-			pair(k, r.Attributes[k])
+			keys = append(keys, k)
 		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		pair(k, r.Attributes[k])
 	}
 	return b
 }

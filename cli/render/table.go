@@ -52,9 +52,12 @@ type grid struct {
 	widths  []int32 // the width of each cell
 }
 
+// cellBytes is about what a cell holds.
+const cellBytes = 20
+
 func newGrid(columns, rows int) *grid {
 	n := columns * rows
-	return &grid{columns: columns, buf: make([]byte, 0, 16*n), ends: make([]int32, 0, n), widths: make([]int32, 0, n)}
+	return &grid{columns: columns, buf: make([]byte, 0, cellBytes*n), ends: make([]int32, 0, n), widths: make([]int32, 0, n)}
 }
 
 // end ends the cell whose text was appended to buf.

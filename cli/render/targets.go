@@ -11,19 +11,52 @@ import (
 
 // Targets draws rows with the given columns.
 func Targets(w io.Writer, cols []Column, rows []Row) error {
-	g := newGrid(len(cols), len(rows)+1)
-	for _, c := range cols {
-		g.buf = append(g.buf, c.title...)
-		g.end()
-	}
+	t := NewTargetTable(cols)
+	t.Begin(len(rows))
 	for i := range rows {
-		for _, c := range cols {
-			g.buf = c.append(g.buf, &rows[i])
-			g.end()
-		}
+		t.Add(&rows[i])
 	}
-	return g.draw(w)
+	return t.Draw(w)
 }
+
+// TargetTable is a table of targets that is filled row by row and keeps none of them: its text is a third of
+// what the rows take.
+type TargetTable struct {
+	cols []Column
+	g    *grid
+	rows int
+}
+
+// NewTargetTable returns an empty table with the given columns.
+func NewTargetTable(cols []Column) *TargetTable {
+	t := &TargetTable{cols: cols}
+	t.Begin(0)
+	return t
+}
+
+// Begin takes all rows out; guess is about how many will come, for whose text room is taken at once.
+func (t *TargetTable) Begin(guess int) {
+	t.rows, t.g = 0, newGrid(len(t.cols), guess+1)
+	for _, c := range t.cols {
+		t.g.buf = append(t.g.buf, c.title...)
+		t.g.end()
+	}
+}
+
+// Add adds a row.
+func (t *TargetTable) Add(r *Row) {
+	t.rows++
+	for i := range t.cols {
+		t.g.buf = t.cols[i].append(t.g.buf, r)
+		t.g.end()
+	}
+}
+
+// Rows is the number of rows.
+func (t *TargetTable) Rows() int { return t.rows }
+
+// Draw draws the table.
+func (t *TargetTable) Draw(w io.Writer) error { return t.g.draw(w) }
 
 // CSV writes rows as RFC 4180 has it, under a header of the columns' keys.
 //
