@@ -24,6 +24,13 @@ func PressKeys(b []byte, choices ...string) (query string, found int) {
 	return p.query, len(p.found)
 }
 
+// CheckAttribute checks one value of --attribute.
+func CheckAttribute(s string) error {
+	f := targetFilter{attributes: []string{s}}
+	_, err := f.query()
+	return err
+}
+
 // Template applies the template of --output to a row.
 func Template(text string, r *render.Row) (string, error) {
 	t, err := parseRowTemplate(text)

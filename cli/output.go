@@ -47,6 +47,8 @@ func (a *app) parseOutput(value, columns string) (*output, error) {
 	case value == "":
 		form = outputTable
 	}
+	// Who asks for JSON in whichever way gets failures as JSON too.
+	a.json = form == outputJSON || form == outputJSONL
 	o := &output{form: form}
 	var shown []string
 	var err error

@@ -15,7 +15,8 @@ func newTarget(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "target", Short: "Show the targets that you may reach"}
 	group(cmd)
 	ssh := newSSH(a) // the same under another noun
-	cmd.AddCommand(newTargetList(a), newTargetShow(a), newTargetPick(a), ssh)
+	cmd.AddCommand(newTargetList(a))
+	cmd.AddCommand(newTargetShow(a), newTargetPick(a), ssh)
 	return cmd
 }
 

@@ -70,11 +70,11 @@ const shortLivedGC = 800
 
 // targetList is the command.
 func (a *app) targetList(ctx context.Context, o *listOptions) error {
-	q, err := o.filter.query()
+	out, err := a.parseOutput(o.output, o.columns)
 	if err != nil {
 		return err
 	}
-	out, err := a.parseOutput(o.output, o.columns)
+	q, err := o.filter.query()
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,11 @@ func (a *app) targetList(ctx context.Context, o *listOptions) error {
 	}
 	c := a.client()
 	if o.showRequest {
-		if err := a.showRequest(c, q.Path()); err != nil {
+		paths := []string{q.Path()}
+		if o.watch {
+			paths = []string{localapi.PathEvents, q.Path()} // the second after each event of the first
+		}
+		if err := a.showRequests(c, paths); err != nil {
 			return err
 		}
 	}

@@ -27,7 +27,7 @@ func newTargetPick(a *app) *cobra.Command {
 port, attributes and users, in any order), move with the arrows, choose with Enter. The name is
 printed on stdout, so that it can be another command's argument. Escape chooses nothing.
 
-With --ssh it logs in to the target at once, with --connect it runs "target connect".`,
+With --ssh it logs in to the target at once, with --connect it runs "target connect" on it.`,
 		Example: `  warp-cli target pick --ssh
   ssh -o ProxyCommand="warp-cli nc %h %p" "root@$(warp-cli target pick --username root)"`,
 		Args: args(0, 0, "[filters]"),
@@ -65,19 +65,23 @@ func (a *app) picked(cmd *cobra.Command, c choice, ssh, connect bool) error {
 		}
 		return a.ssh(cmd.Context(), line)
 	case connect:
-		for _, sibling := range cmd.Parent().Commands() {
-			if sibling.Name() == "connect" && sibling.RunE != nil {
-				args := []string{c.name, strconv.Itoa(int(c.row.Port))}
-				if sibling.Args != nil && sibling.Args(sibling, args) != nil {
-					args = args[:1]
-				}
-				sibling.SetContext(cmd.Context())
-				return sibling.RunE(sibling, args)
-			}
+		if verb := connectVerb(cmd); verb != nil {
+			verb.SetContext(cmd.Context())
+			return verb.RunE(verb, []string{c.name + ":" + strconv.Itoa(int(c.row.Port))})
 		}
 	}
 	_, err := fmt.Fprintln(a.cfg.Stdout, c.name)
 	return err
+}
+
+// connectVerb is `target connect`, where this warp-cli has it.
+func connectVerb(cmd *cobra.Command) *cobra.Command {
+	for _, sibling := range cmd.Parent().Commands() {
+		if sibling.Name() == "connect" && sibling.RunE != nil {
+			return sibling
+		}
+	}
+	return nil
 }
 
 // choice is one line of the picker.

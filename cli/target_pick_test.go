@@ -44,7 +44,6 @@ func TestPick(t *testing.T) {
 		{name: "escape", keys: "\x1b", code: 130},
 		{name: "interrupt", keys: "\x03", code: 130},
 		{name: "filters", keys: "\r", args: []string{"--hostname", "*-2"}, want: "web-2.a1net\n"},
-		{name: "connect, where there is no such command, prints", keys: "db\r", args: []string{"--connect"}, want: "db-1.a1net\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := runAtTerminal(t, pty.Winsize{Rows: 10, Cols: 70}, false, nil, append([]string{"--socket", socket, "target", "pick"}, tt.args...)...)

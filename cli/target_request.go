@@ -7,13 +7,15 @@ import (
 	"weft/agent/localapi/client"
 )
 
-// showRequest writes on stderr the call that is about to be made as a command line of curl.
-func (a *app) showRequest(c *client.Client, path string) error {
-	line, err := curlLine(runtime.GOOS, c.Socket(), path)
-	if err != nil {
-		return err
+// showRequests writes on stderr the calls that are about to be made as command lines of curl.
+func (a *app) showRequests(c *client.Client, paths []string) error {
+	for _, path := range paths {
+		line, err := curlLine(runtime.GOOS, c.Socket(), path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(a.cfg.Stderr, line)
 	}
-	fmt.Fprintln(a.cfg.Stderr, line)
 	return nil
 }
 

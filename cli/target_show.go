@@ -30,14 +30,15 @@ the candidates are listed.`,
 		Args:              args(1, 1, "NAME"),
 		ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.targetShow(cmd.Context(), args[0], a.vnetOr(vnet))
+			return a.targetShow(cmd.Context(), args[0], a.vnetOr(vnet), connectVerb(cmd) != nil)
 		},
 	}
 	a.vnetFlag(cmd, &vnet)
 	return cmd
 }
 
-func (a *app) targetShow(ctx context.Context, name, vnet string) error {
+// targetShow is the command; connect says that there is `target connect` to reach what is not SSH.
+func (a *app) targetShow(ctx context.Context, name, vnet string, connect bool) error {
 	if err := checkWord("NAME", name); err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func (a *app) targetShow(ctx context.Context, name, vnet string) error {
 	if err != nil {
 		return err
 	}
-	m := render.MachineOf(list.Targets, id)
+	m := render.MachineOf(list.Targets, id, connect)
 	if l.Stale {
 		a.note("the control plane is not being heard; this is %s old", render.Age(l.AgeSeconds))
 	}
@@ -101,7 +102,7 @@ func called(rows []render.Row, name string) []string {
 func (a *app) noteOthers(rows []render.Row, name, id string) {
 	for _, other := range called(rows, name) {
 		if other != id {
-			a.note("another target is called so too: warp-cli target show %s", render.MachineOf(rows, other).Name)
+			a.note("another target is called so too: warp-cli target show %s", render.MachineOf(rows, other, false).Name)
 		}
 	}
 }
