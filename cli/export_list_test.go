@@ -6,6 +6,7 @@ import "weft/cli/render"
 var (
 	SplitWords = splitWords
 	CurlLine   = curlLine
+	Unfinished = isUnfinished
 )
 
 // PressKeys has a picker with the given choices read keys, and returns what was typed and how many fit.
@@ -15,6 +16,7 @@ func PressKeys(b []byte, choices ...string) (query string, found int) {
 		p.all = append(p.all, choice{name: c, text: c})
 	}
 	p.filter()
+	isUnfinished(b)
 	for _, k := range parseKeys(b) {
 		if p.press(k) != goOn {
 			break

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -148,6 +149,8 @@ func (p *picker) run(ctx context.Context, in io.Reader, out *os.File) (choice, e
 	resized, unnotify := notifyResize()
 	defer unnotify()
 	up := 0
+	var pending []byte // the beginning of a key
+	var late <-chan time.Time
 	for {
 		columns, height, err := term.GetSize(int(out.Fd()))
 		if err != nil || columns < 1 || height < 3 {
@@ -167,18 +170,26 @@ func (p *picker) run(ctx context.Context, in io.Reader, out *os.File) (choice, e
 			if !ok {
 				return choice{}, p.leave(out, up, exitStatus(exitInterrupted))
 			}
-			for _, k := range parseKeys(chunk) {
-				switch p.press(k) {
-				case goOn:
-				case took:
-					return p.found[p.at], p.leave(out, up, nil)
-				case left:
-					return choice{}, p.leave(out, up, exitStatus(exitInterrupted))
-				}
+			pending = append(pending, chunk...)
+			if isUnfinished(pending) {
+				late = time.After(escapeDelay)
+				continue
 			}
+		case <-late:
 		}
+		switch p.pressAll(parseKeys(pending)) {
+		case goOn:
+		case took:
+			return p.found[p.at], p.leave(out, up, nil)
+		case left:
+			return choice{}, p.leave(out, up, exitStatus(exitInterrupted))
+		}
+		pending, late = nil, nil
 	}
 }
+
+// escapeDelay is how long the rest of a key's sequence may take on its way; after it, an escape is the Escape key.
+const escapeDelay = 50 * time.Millisecond
 
 // leave wipes the list away.
 func (p *picker) leave(out io.Writer, up int, err error) error {

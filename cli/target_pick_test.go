@@ -59,6 +59,29 @@ func TestPick(t *testing.T) {
 	}
 }
 
+func TestPick_KeyInPieces(t *testing.T) {
+	for s, want := range map[string]bool{
+		"": false, "a": false, "\x1b": true, "ab\x1b[": true, "\x1bO": true, "\x1b[5": true, "\x1b[5~": false, "\x1b[A": false, "\x1bOA": false,
+		"\x1bx": false, "\xe4": true, "\xe4\xb8": true, "\xe4\xb8\x96": false, "\x80": false, "\x1b[Aa": false,
+	} {
+		if got := cli.Unfinished([]byte(s)); got != want {
+			t.Errorf("%q is unfinished: %v", s, got)
+		}
+	}
+	w := seedWorld(t)
+	w.Targets.Targets = []localapi.Target{target("web-1", 22), target("web-2", 22)}
+	r := runAtTerminal(t, pty.Winsize{Rows: 10, Cols: 70}, false, nil, "--socket", startAgent(t, w), "target", "pick")
+	r.sees(t, "\x1b[7m> web-1")
+	r.types(t, "\x1b")
+	r.types(t, "[")
+	r.types(t, "B")
+	r.sees(t, "\x1b[7m> web-2")
+	r.types(t, "\r")
+	if code := <-r.code; code != 0 || r.stdout.String() != "web-2.a1net\n" {
+		t.Errorf("exit code %d, stdout %q", code, r.stdout)
+	}
+}
+
 // The list is drawn in its lines, follows the choice, and leaves nothing behind.
 func TestPick_View(t *testing.T) {
 	w := seedWorld(t)

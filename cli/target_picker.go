@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -86,6 +87,24 @@ func parseKeys(b []byte) []key {
 	return keys
 }
 
+// isUnfinished reports whether b ends in the middle of a key: of an escape sequence or a character.
+func isUnfinished(b []byte) bool {
+	if i := bytes.LastIndexByte(b, 0x1b); i >= 0 {
+		switch rest := b[i+1:]; {
+		case len(rest) == 0, len(rest) == 1 && (rest[0] == '[' || rest[0] == 'O'):
+			return true
+		case rest[0] == '[':
+			return !bytes.ContainsFunc(rest[1:], func(r rune) bool { return r >= 0x40 && r <= 0x7e })
+		}
+	}
+	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
+		if c := b[len(b)-n]; utf8.RuneStart(c) {
+			return !utf8.FullRune(b[len(b)-n:])
+		}
+	}
+	return false
+}
+
 // escapeLength is the length of the sequence that follows an escape: ESC O x, ESC [ ... final, or one byte.
 func escapeLength(b []byte) int {
 	switch {
@@ -136,6 +155,16 @@ func (p *picker) press(k key) outcome {
 		}
 	}
 	p.at = max(0, min(p.at, len(p.found)-1))
+	return goOn
+}
+
+// pressAll takes keys until one of them ends it.
+func (p *picker) pressAll(keys []key) outcome {
+	for _, k := range keys {
+		if o := p.press(k); o != goOn {
+			return o
+		}
+	}
 	return goOn
 }
 
