@@ -165,3 +165,11 @@ func (l *liveAgent) events(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
+
+// target is one that speaks SSH.
+func target(hostname string, port uint16) localapi.Target {
+	return localapi.Target{
+		ID: hostname + "-id", Hostname: hostname, Protocol: "SSH", Port: port, Attributes: map[string]string{"hostname": hostname},
+		Addresses: []localapi.Address{{IP: "10.0.0.1", VNETID: "v1", VNETName: "a1net"}}, Usernames: []string{"root"},
+	}
+}

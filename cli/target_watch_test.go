@@ -111,13 +111,6 @@ func (v *watching) next(t *testing.T) string {
 	return text
 }
 
-func target(hostname string, port uint16) localapi.Target {
-	return localapi.Target{
-		ID: hostname + "-id", Hostname: hostname, Protocol: "SSH", Port: port, Attributes: map[string]string{"hostname": hostname},
-		Addresses: []localapi.Address{{IP: "10.0.0.1", VNETID: "v1", VNETName: "a1net"}}, Usernames: []string{"root"},
-	}
-}
-
 func TestWatch_Lines(t *testing.T) {
 	w := seedWorld(t)
 	w.Targets.Targets = []localapi.Target{target("web-1", 22), target("db-1", 22)}
