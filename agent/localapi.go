@@ -4,8 +4,6 @@ import (
 	"context"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 
 	"weft/agent/fault"
 	"weft/agent/localapi"
@@ -88,103 +86,6 @@ func (a *Agent) SelectVNET(_ context.Context, ref string) (localapi.VNETList, er
 	a.selectIn(a.view.Load(), chosen)
 	a.status.tell(changedStatus | changedVNETs)
 	return a.VNETs(), nil
-}
-
-// Targets implements server.Agent.
-func (a *Agent) Targets(q server.TargetQuery) (localapi.TargetList, error) {
-	v := a.view.Load()
-	if v == nil {
-		if a.registration() == nil {
-			return localapi.TargetList{}, errNotRegistered()
-		}
-		return localapi.TargetList{}, fault.New(string(kind.Unavailable), "the target list is not known yet").
-			WithHint("the control plane has not answered; see warp-cli status")
-	}
-	f, err := filter(v, q)
-	if err != nil {
-		return localapi.TargetList{}, err
-	}
-	return a.targetList(f), nil
-}
-
-// filter reads a query; what cannot match anything is an error, not an empty list.
-func filter(v *view, q server.TargetQuery) (*targets.Filter, error) {
-	f := &targets.Filter{Usernames: q.Usernames}
-	for _, attr := range q.Attributes {
-		k, value, ok := strings.Cut(attr, "=")
-		if !ok || k == "" {
-			return nil, fault.New(string(kind.Invalid), "attribute %q is not key=value", attr)
-		}
-		if f.Attributes == nil {
-			f.Attributes = make(map[string][]string)
-		}
-		f.Attributes[k] = append(f.Attributes[k], value)
-	}
-	for _, p := range q.Protocols {
-		proto, err := targets.ParseProtocol(p)
-		if err != nil {
-			return nil, fault.From(err)
-		}
-		f.Protocols = append(f.Protocols, proto)
-	}
-	for _, p := range q.Ports {
-		n, err := strconv.ParseUint(p, 10, 16)
-		if err != nil || n == 0 {
-			return nil, fault.New(string(kind.Invalid), "port %q is not 1 to 65535", p)
-		}
-		f.Ports = append(f.Ports, uint16(n))
-	}
-	for _, ref := range q.VNETs {
-		n, err := vnet.Resolve(v.networks, ref)
-		if err != nil {
-			return nil, vnetFault(err)
-		}
-		f.VNETs = append(f.VNETs, n.ID)
-	}
-	for _, id := range q.IDs {
-		f.IDs = append(f.IDs, targets.ID(id))
-	}
-	return f, nil
-}
-
-// targetList returns what f selects; nil selects everything.
-func (a *Agent) targetList(f *targets.Filter) localapi.TargetList {
-	l := localapi.TargetList{
-		SchemaVersion: localapi.SchemaVersion, Stale: !a.controlConnected.Load(), Targets: []localapi.Target{},
-	}
-	v := a.view.Load()
-	if v == nil {
-		return l
-	}
-	l.Revision, l.AgeSeconds = v.revision, a.age().Seconds()
-	names := make(map[vnet.ID]string, len(v.networks))
-	for _, n := range v.networks {
-		names[n.ID] = n.Name
-	}
-	for i := range v.entries {
-		e := &v.entries[i]
-		if f == nil || f.Match(e) {
-			l.Targets = append(l.Targets, wireTarget(e, names))
-		}
-	}
-	return l
-}
-
-func wireTarget(e *targets.Entry, names map[vnet.ID]string) localapi.Target {
-	t := localapi.Target{
-		ID: string(e.Target.ID), Hostname: e.Target.Hostname, Protocol: string(e.Protocol), Port: e.Port,
-		Attributes: map[string]string{"hostname": e.Target.Hostname},
-		Addresses:  []localapi.Address{}, Usernames: append([]string{}, e.Usernames...),
-	}
-	for k, v := range e.Target.Tags {
-		t.Attributes[k] = v
-	}
-	for _, ad := range []*targets.Address{e.Target.IPv4, e.Target.IPv6} {
-		if ad != nil {
-			t.Addresses = append(t.Addresses, localapi.Address{IP: ad.Addr.String(), VNETID: string(ad.VNET), VNETName: names[ad.VNET]})
-		}
-	}
-	return t
 }
 
 // Resolve implements server.Agent. Users and ports are those of the target list; a port

@@ -21,6 +21,7 @@ type view struct {
 	live     bool
 	networks []vnet.Network // by name
 	entries  []targets.Entry
+	rows     wireRows           // the entries as the local API has them
 	gateways []api.AgentGateway // by name, then ID
 	// addrs are the tunnel addresses of each network; control those of the probe.
 	addrs   map[vnet.ID]localAddrs

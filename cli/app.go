@@ -34,8 +34,10 @@ type app struct {
 	json    bool
 	verbose int
 	noANSI  bool
-	socket  string
-	session session
+	// noPaginate keeps long lists from the pager.
+	noPaginate bool
+	socket     string
+	session    session
 	// started says that the command line was understood: what fails from then on is no usage error.
 	started bool
 }

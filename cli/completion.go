@@ -13,6 +13,7 @@ import (
 
 	"weft/agent/localapi"
 	"weft/agent/localapi/client"
+	"weft/cli/render"
 )
 
 // completionDeadline bounds what a press of the tab key may wait for the agent.
@@ -23,14 +24,15 @@ var shells = []string{"bash", "zsh", "fish", "powershell"}
 
 func newCompletion(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "completion bash|zsh|fish|powershell",
-		Short: "Print the completion script of a shell",
+		Use:     "generate-completions bash|zsh|fish|powershell",
+		Aliases: []string{"completion"},
+		Short:   "Print the completion script of a shell",
 		Long: `Prints a script that completes commands, flags, and the names of your targets,
 virtual networks and UNIX users.`,
-		Example: `  source <(warp-cli completion bash)
-  warp-cli completion zsh > "${fpath[1]}/_warp-cli"
-  warp-cli completion fish > ~/.config/fish/completions/warp-cli.fish
-  warp-cli completion powershell | Out-String | Invoke-Expression`,
+		Example: `  source <(warp-cli generate-completions bash)
+  warp-cli generate-completions zsh > "${fpath[1]}/_warp-cli"
+  warp-cli generate-completions fish > ~/.config/fish/completions/warp-cli.fish
+  warp-cli generate-completions powershell | Out-String | Invoke-Expression`,
 		Args:              args(1, 1, "bash|zsh|fish|powershell"),
 		ValidArgsFunction: only(shells),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,7 +44,8 @@ virtual networks and UNIX users.`,
 func completionScript(root *cobra.Command, shell string, w io.Writer) error {
 	switch shell {
 	case "bash":
-		return root.GenBashCompletionV2(w, true)
+		_, err := io.WriteString(w, bashCompletion)
+		return err
 	case "zsh":
 		return root.GenZshCompletion(w)
 	case "fish":
@@ -91,7 +94,50 @@ func (a *app) completeTargetFilters(cmd *cobra.Command) {
 		}
 	}))
 	a.completeFlag(cmd, "port", a.fromTargets(func(t *localapi.Target, add func(string)) { add(strconv.Itoa(int(t.Port))) }))
+	a.completeFlag(cmd, "hostname", a.fromTargets(func(t *localapi.Target, add func(string)) { add(t.Hostname) }))
+	a.completeFlag(cmd, "ip", a.fromTargets(func(t *localapi.Target, add func(string)) {
+		for _, ad := range t.Addresses {
+			add(describeWord(ad.IP, t.Hostname))
+		}
+	}))
 	a.completeFlag(cmd, "id", a.fromTargets(func(t *localapi.Target, add func(string)) { add(t.ID + "\t" + t.Hostname) }))
+}
+
+// completeListFlags completes what `target list` takes beside the filters.
+func (a *app) completeListFlags(cmd *cobra.Command) {
+	a.completeFlag(cmd, "output", func(_ *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
+		return startingWith(outputs, s), cobra.ShellCompDirectiveNoFileComp
+	})
+	a.completeFlag(cmd, "reachable", func(_ *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
+		return startingWith([]string{reachOnly, reachAll}, s), cobra.ShellCompDirectiveNoFileComp
+	})
+	a.completeFlag(cmd, "columns", a.completeColumns(""))
+	a.completeFlag(cmd, "sort", a.completeColumns("-"))
+}
+
+// completeColumns completes the last of several columns with commas between them; each may have the prefix.
+func (a *app) completeColumns(prefix string) completer {
+	return func(cmd *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
+		done, last := "", s
+		if i := strings.LastIndexByte(s, ','); i >= 0 {
+			done, last = s[:i+1], s[i+1:]
+		}
+		if prefix != "" && strings.HasPrefix(last, prefix) {
+			done, last = done+prefix, last[len(prefix):]
+		}
+		keys := render.ColumnKeys()
+		keys = keys[:len(keys)-1] // "attribute:KEY" stands for those of the targets
+		attributes, _ := a.fromTargets(func(t *localapi.Target, add func(string)) {
+			for k := range t.Attributes {
+				add("attribute:" + k)
+			}
+		})(cmd, nil, "")
+		var words []string
+		for _, w := range startingWith(append(keys, attributes...), last) {
+			words = append(words, done+w)
+		}
+		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
 }
 
 // completeVNET completes the name of a virtual network.
@@ -127,6 +173,14 @@ func (a *app) fromTargets(pick func(t *localapi.Target, add func(string))) compl
 		}
 		return startingWith(slices.Sorted(maps.Keys(seen)), toComplete), cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// completeTarget completes the name of a target.
+func (a *app) completeTarget(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.fromTargets(addNames)(cmd, nil, toComplete)
 }
 
 // completeHostPort completes the name of a target, then one of its ports.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -101,6 +102,7 @@ func (f *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(r.Host, ".") || len(body) > 0 && r.Header.Get("Content-Type") != "application/json":
 		reply(w, http.StatusForbidden, localapi.Error{Code: localapi.CodePermission, Message: "looks like a browser"})
 	case isRaw:
+		w.Header().Set("Content-Length", strconv.Itoa(len(raw)))
 		_, _ = io.WriteString(w, raw)
 	case isError:
 		reply(w, localapi.HTTPStatus(failure.Code), failure)
@@ -238,7 +240,7 @@ func filter(all []localapi.Target, q map[string][]string) []localapi.Target {
 	var out []localapi.Target
 	for _, t := range all {
 		ok := fits(q["protocol"], t.Protocol) && fits(q["port"], fmt.Sprint(t.Port)) && fits(q["id"], t.ID) &&
-			fits(q["username"], t.Usernames...)
+			fits(q["username"], t.Usernames...) && fitsHostname(q["hostname"], t.Hostname) && fitsIP(q["ip"], t.Addresses)
 		for k, vs := range byKey {
 			ok = ok && fits(vs, t.Attributes[k])
 		}
@@ -262,9 +264,14 @@ func reply(w http.ResponseWriter, status int, v any) {
 		e.SchemaVersion = localapi.SchemaVersion
 		v = e
 	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		status = http.StatusInternalServerError
+	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data))) // as the agent does
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
+	_, _ = w.Write(data)
 }
 
 // readWorld decodes strictly, so that a mistyped script fails.

@@ -37,9 +37,9 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 	f.StringVar(&a.socket, "socket", "", "`path` of the agent's socket (environment: WARP_SOCKET)")
 	a.sessionFlags(root)
 	f.BoolVar(&a.noANSI, "no-ansi", false, "no colours, even on a terminal (environment: NO_COLOR)")
-	f.Bool("no-paginate", false, "no pager; accepted for scripts made for other clients, lists are never paged")
+	f.BoolVar(&a.noPaginate, "no-paginate", false, "no pager, even for long lists on a terminal (environment: WARP_PAGER=cat)")
 	f.Bool("accept-tos", false, "accepted for scripts made for other clients; there are no terms to accept")
-	// cobra's own version flag prints through text/template, which would keep every method of every type in the program.
+	// cobra's own version flag knows no --json and asks no agent.
 	root.Flags().BoolP("version", "V", false, "print the version of warp-cli")
 	root.RunE = a.versionOr(root.RunE)
 	root.SetFlagErrorFunc(flagError)

@@ -1,62 +1,42 @@
 package cli
 
 import (
-	"context"
-	"io"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/spf13/cobra"
 
-	"weft/agent/localapi"
 	"weft/agent/localapi/client"
-	"weft/cli/render"
 	"weft/targets"
 )
 
 func newTarget(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "target", Short: "Show the targets that you may reach"}
 	group(cmd)
+	ssh := newSSH(a) // the same under another noun
 	cmd.AddCommand(newTargetList(a))
+	cmd.AddCommand(newTargetShow(a), newTargetPick(a), ssh)
 	return cmd
 }
 
 // targetFilter is the filter as it stands on the command line.
 type targetFilter struct {
-	attributes, usernames, protocols, ports, vnets, ids []string
+	attributes, usernames, hostnames, protocols, ports, vnets, ids, ips []string
 }
 
-func newTargetList(a *app) *cobra.Command {
-	var f targetFilter
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the targets that you may reach",
-		Long: `Lists the targets that you may reach, in all virtual networks: one row per target
-and port, with the UNIX users that you may log in as.
-
-Every filter can be repeated. A row must fit every kind of filter that is given, and
-for each kind one of its values; for --attribute each key is a kind of its own.`,
-		Example: `  warp-cli target list --attribute hostname=do-target --username root
-  warp-cli target list --vnet a1net --protocol SSH --protocol RDP --json`,
-		Args: args(0, 0, "[filters]"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			q, err := f.query()
-			if err != nil {
-				return err
-			}
-			return a.targetList(cmd.Context(), q)
-		},
-	}
+// flags adds the filters to a command.
+func (f *targetFilter) flags(a *app, cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringArrayVar(&f.attributes, "attribute", nil, "only targets with this attribute, `KEY=VALUE` (hostname or a tag)")
+	fl.StringArrayVar(&f.attributes, "attribute", nil, "only targets with this attribute, `KEY=VALUE` (hostname, a tag, protocol or port)")
 	fl.StringArrayVar(&f.usernames, "username", nil, "only where you may log in as this UNIX `user`")
+	fl.StringArrayVar(&f.hostnames, "hostname", nil, "only targets whose hostname fits this `pattern` (*, ?, [a-z]; case does not count)")
 	fl.StringArrayVar(&f.protocols, "protocol", nil, "only this `protocol`, for example SSH")
 	fl.StringArrayVar(&f.ports, "port", nil, "only this `port`")
 	fl.StringArrayVar(&f.vnets, "vnet", nil, "only targets with an address in this virtual `network` (name or ID)")
 	fl.StringArrayVar(&f.ids, "id", nil, "only the target with this `ID`")
+	fl.StringArrayVar(&f.ips, "ip", nil, "only targets with this `address`, or one in this prefix (10.0.0.0/8)")
 	a.completeTargetFilters(cmd)
-	return cmd
 }
 
 // protocols are the names that --protocol takes.
@@ -67,72 +47,87 @@ var protocols = []targets.Protocol{
 
 // query checks every value, so that a mistyped filter is an error and not an empty list.
 func (f *targetFilter) query() (client.Query, error) {
-	q := client.Query{Attributes: f.attributes, Usernames: f.usernames, VNETs: f.vnets}
-	for _, s := range f.attributes {
-		key, value, ok := strings.Cut(s, "=")
-		if !ok || key == "" || value == "" {
-			return q, usageErrorHint("for example: --attribute hostname=web-1", "--attribute %q is not KEY=VALUE", s)
-		}
-		if err := checkWord("--attribute", s); err != nil {
+	q := client.Query{Attributes: f.attributes, Usernames: f.usernames, VNETs: f.vnets, Hostnames: f.hostnames, IPs: f.ips}
+	for _, check := range []func(*client.Query) error{f.checkAttributes, f.checkWords, f.checkPatterns, f.readProtocols, f.readPorts, f.readIDs} {
+		if err := check(&q); err != nil {
 			return q, err
 		}
-	}
-	for _, s := range f.usernames {
-		if err := checkWord("--username", s); err != nil {
-			return q, err
-		}
-	}
-	for _, s := range f.vnets {
-		if err := checkWord("--vnet", s); err != nil {
-			return q, err
-		}
-	}
-	for _, s := range f.protocols {
-		p, ok := parseProtocol(s)
-		if !ok {
-			return q, usageErrorHint("one of: "+strings.Join(protocolNames(), ", "), "--protocol %q is not a protocol", s)
-		}
-		q.Protocols = append(q.Protocols, p)
-	}
-	for _, s := range f.ports {
-		p, err := parsePort("--port", s)
-		if err != nil {
-			return q, err
-		}
-		q.Ports = append(q.Ports, p)
-	}
-	for _, s := range f.ids {
-		if !isUUID(s) {
-			return q, usageErrorHint("target IDs stand in: warp-cli target list", "--id %q is not a target ID", s)
-		}
-		q.IDs = append(q.IDs, strings.ToLower(s))
 	}
 	return q, nil
 }
 
-func (a *app) targetList(ctx context.Context, q client.Query) error {
-	l, err := a.client().Targets(ctx, q)
-	if err != nil {
-		return err
-	}
-	if l.Targets == nil {
-		l.Targets = []localapi.Target{}
-	}
-	if l.Stale {
-		a.note("the control plane is not being heard; this list is %s old", render.Age(l.AgeSeconds))
-	}
-	switch {
-	case len(l.Targets) == 0 && q.Empty():
-		a.note("no target has been granted to you; ask your administrator")
-	case len(l.Targets) == 0:
-		a.note("no target matches; without filters: warp-cli target list")
-	}
-	return a.print(l, func(w io.Writer, _ render.Style) error {
-		if len(l.Targets) == 0 {
-			return nil
+func (f *targetFilter) checkAttributes(*client.Query) error {
+	for _, s := range f.attributes {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok || key == "" || value == "" {
+			return usageErrorHint("for example: --attribute hostname=web-1", "--attribute %q is not KEY=VALUE", s)
 		}
-		return render.Targets(w, l)
-	})
+		if err := checkWord("--attribute", s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *targetFilter) checkWords(*client.Query) error {
+	for _, s := range f.usernames {
+		if err := checkWord("--username", s); err != nil {
+			return err
+		}
+	}
+	for _, s := range f.vnets {
+		if err := checkWord("--vnet", s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkPatterns reads patterns and prefixes as the agent will.
+func (f *targetFilter) checkPatterns(*client.Query) error {
+	for _, s := range f.hostnames {
+		if _, err := targets.ParseGlob(s); err != nil {
+			return usageErrorHint("for example: --hostname 'web-*'", "--hostname: %s", err)
+		}
+	}
+	for _, s := range f.ips {
+		if _, err := targets.ParsePrefix(s); err != nil {
+			return usageErrorHint("for example: --ip 10.0.0.5, or --ip 10.0.0.0/8", "--ip: %s", err)
+		}
+	}
+	return nil
+}
+
+func (f *targetFilter) readProtocols(q *client.Query) error {
+	for _, s := range f.protocols {
+		p, ok := parseProtocol(s)
+		if !ok {
+			return usageErrorHint("one of: "+strings.Join(protocolNames(), ", "), "--protocol %q is not a protocol", s)
+		}
+		q.Protocols = append(q.Protocols, p)
+	}
+	return nil
+}
+
+func (f *targetFilter) readPorts(q *client.Query) error {
+	for _, s := range f.ports {
+		p, err := parsePort("--port", s)
+		if err != nil {
+			return err
+		}
+		q.Ports = append(q.Ports, p)
+	}
+	return nil
+}
+
+func (f *targetFilter) readIDs(q *client.Query) error {
+	for _, s := range f.ids {
+		if !isUUID(s) {
+			return usageErrorHint("target IDs stand in: warp-cli target list", "--id %q is not a target ID", s)
+		}
+		q.IDs = append(q.IDs, strings.ToLower(s))
+	}
+	return nil
 }
 
 func parseProtocol(s string) (string, bool) {

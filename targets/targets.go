@@ -78,10 +78,12 @@ type Entry struct {
 // Filter selects entries: AND across its fields, OR within one; an empty
 // field selects everything.
 type Filter struct {
-	Attributes map[string][]string // "hostname" or a tag
+	Attributes map[string][]string // "hostname", a tag, "protocol" or "port"
 	Usernames  []string
+	Hostnames  []Glob
 	Protocols  []Protocol
 	Ports      []uint16
 	VNETs      []vnet.ID
 	IDs        []ID
+	Prefixes   []netip.Prefix // of one of the addresses, in any VNET
 }

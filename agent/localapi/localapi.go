@@ -21,7 +21,7 @@ const (
 	PathConnect      = "/v1/connect"      // POST Connect -> Status (waits until connected, or says why not)
 	PathDisconnect   = "/v1/disconnect"   // POST -> Status
 	PathVNET         = "/v1/vnet"         // GET -> VNETList; POST SelectVNET -> VNETList
-	PathTargets      = "/v1/targets"      // GET ?attribute=k=v&username=&protocol=&port=&vnet=&id= (repeatable) -> TargetList
+	PathTargets      = "/v1/targets"      // GET ?attribute=k=v&username=&hostname=&protocol=&port=&vnet=&id=&ip= (repeatable) -> TargetList
 	PathResolve      = "/v1/resolve"      // GET ?name=&vnet=&port= -> Resolution
 	PathDial         = "/v1/dial"         // POST Dial -> 101 and a raw stream
 	PathEvents       = "/v1/events"       // GET -> stream of Event

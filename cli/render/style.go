@@ -1,8 +1,8 @@
 package render
 
 import (
-	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Style says how text is dressed.
@@ -31,12 +31,34 @@ func (s Style) dress(sgr, text string) string {
 // the terminal. It is applied to everything that others have written.
 func (s Style) Clean(text string) string { return Clean(text) }
 
-// Clean replaces control and format characters by U+FFFD.
+// Clean replaces control and format characters by U+FFFD, and what is not UTF-8 too.
 func Clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return unicode.ReplacementChar
+	if isPlain(text) {
+		return text
+	}
+	return string(appendClean(nil, text))
+}
+
+// isPlain reports whether s is printable ASCII, which nearly everything is.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return false
 		}
-		return r
-	}, text)
+	}
+	return true
+}
+
+// appendClean appends Clean(text).
+func appendClean(b []byte, text string) []byte {
+	if isPlain(text) {
+		return append(b, text...)
+	}
+	for _, r := range text {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			r = unicode.ReplacementChar
+		}
+		b = utf8.AppendRune(b, r)
+	}
+	return b
 }

@@ -95,9 +95,18 @@ func BenchmarkTargets10000(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer null.Close()
+	var cols []render.Column
+	for _, key := range render.TableColumns {
+		c, err := render.FindColumn(key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		cols = append(cols, c)
+	}
+	rows := render.Rows(l.Targets)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := render.Targets(null, l); err != nil {
+		if err := render.Targets(null, cols, rows); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"weft/agent/localapi"
@@ -118,15 +119,6 @@ func (c *Client) SelectVNET(ctx context.Context, nameOrID string) (*localapi.VNE
 		localapi.SelectVNET{VNET: nameOrID})
 }
 
-// Targets lists the targets that q selects.
-func (c *Client) Targets(ctx context.Context, q Query) (*localapi.TargetList, error) {
-	path := localapi.PathTargets
-	if v := q.values().Encode(); v != "" {
-		path += "?" + v
-	}
-	return call[localapi.TargetList](ctx, c, DefaultTimeout, methodGet, path, nil)
-}
-
 // Resolve says where name leads, in the given VNET (empty: the selected one is preferred) at the given port (0: any).
 func (c *Client) Resolve(ctx context.Context, name, vnet string, port uint16) (*localapi.Resolution, error) {
 	v := url.Values{"name": {name}}
@@ -141,28 +133,48 @@ func (c *Client) Resolve(ctx context.Context, name, vnet string, port uint16) (*
 
 // call makes one request and decodes the answer of type T.
 func call[T any](ctx context.Context, c *Client, limit time.Duration, method, target string, body any) (*T, error) {
+	data, err := c.fetch(ctx, limit, method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	v := new(T)
+	if err := decode([]byte(data), v); err != nil {
+		return nil, c.notAnAgent(err)
+	}
+	return v, nil
+}
+
+// fetch makes one request and returns the answer's body.
+func (c *Client) fetch(ctx context.Context, limit time.Duration, method, target string, body any) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conn, a, err := c.roundTrip(ctx, method, target, body, "")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer func() { _ = conn.Close() }() // everything was read, or an error says that it was not
-	data, err := io.ReadAll(io.LimitReader(a.body, maxBody+1))
+	data, err := a.readAll()
 	if errors.Is(err, errMalformed) {
-		return nil, c.notAnAgent(err)
+		return "", c.notAnAgent(err)
 	}
 	if err != nil {
-		return nil, c.broken(ctx.Err(), err)
+		return "", c.broken(ctx.Err(), err)
 	}
 	if len(data) > maxBody {
-		return nil, c.notAnAgent(fmt.Errorf("an answer of more than %d bytes", maxBody))
+		return "", c.notAnAgent(fmt.Errorf("an answer of more than %d bytes", maxBody))
 	}
-	v := new(T)
-	if err := decode(data, v); err != nil {
-		return nil, c.notAnAgent(err)
+	return data, nil
+}
+
+// readAll reads the whole body, and a byte more than may be when it is too long. The memory of a list of thousands
+// of targets is what costs most of the time to read it: it is taken once, where its length was told.
+func (a *answer) readAll() (string, error) {
+	var b strings.Builder
+	if e, ok := a.body.(*exactReader); ok {
+		b.Grow(int(min(e.left, maxBody+1)))
 	}
-	return v, nil
+	_, err := io.CopyBuffer(&b, io.LimitReader(a.body, maxBody+1), make([]byte, 16<<10))
+	return b.String(), err
 }
 
 // decode reads one answer and refuses the schema of a newer generation, whose fields may mean something else.

@@ -110,7 +110,7 @@ func (s *Server) targets(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	list, err := s.agent(r).Targets(TargetQuery{
 		Attributes: q["attribute"], Usernames: q["username"], Protocols: q["protocol"],
-		Ports: q["port"], VNETs: q["vnet"], IDs: q["id"],
+		Ports: q["port"], VNETs: q["vnet"], IDs: q["id"], Hostnames: q["hostname"], IPs: q["ip"],
 	})
 	if err != nil {
 		return err
@@ -205,6 +205,8 @@ func (s *Server) writeJSON(w http.ResponseWriter, r *http.Request, status int, v
 		s.log.DebugContext(r.Context(), "set write deadline", "error", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	// Otherwise a long answer goes out in chunks, and its reader cannot make room for it at once.
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)+1))
 	w.WriteHeader(status)
 	if _, err := w.Write(append(b, '\n')); err != nil {
 		s.log.DebugContext(r.Context(), "write local API answer", "error", err)

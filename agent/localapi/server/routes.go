@@ -41,7 +41,7 @@ func (s *Server) routeTable() []route {
 		{post, localapi.PathDisconnect, operator, s.disconnect, nil, "disconnect"},
 		{get, localapi.PathVNET, reader, s.vnets, nil, "vnet"},
 		{post, localapi.PathVNET, operator, s.selectVNET, nil, "vnet NAME"},
-		{get, localapi.PathTargets, reader, s.targets, []string{"attribute", "username", "protocol", "port", "vnet", "id"}, "target list"},
+		{get, localapi.PathTargets, reader, s.targets, []string{"attribute", "username", "hostname", "protocol", "port", "vnet", "id", "ip"}, "target list"},
 		{get, localapi.PathResolve, reader, s.resolve, []string{"name", "vnet", "port"}, "target list"},
 		{post, localapi.PathDial, operator, s.dial, nil, "nc NAME PORT"},
 		{get, localapi.PathEvents, reader, s.events, nil, "status"},

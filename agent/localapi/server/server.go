@@ -47,10 +47,12 @@ type Agent interface {
 type TargetQuery struct {
 	Attributes []string // key=value
 	Usernames  []string
+	Hostnames  []string // patterns, see targets.Glob
 	Protocols  []string
 	Ports      []string
 	VNETs      []string // names or IDs
 	IDs        []string
+	IPs        []string // addresses or prefixes
 }
 
 // Subscription is one reader of the event stream. What was not yet taken is

@@ -318,7 +318,7 @@ var allRoutes = []struct {
 	{"POST", "/v1/disconnect", `{}`, "disconnect", true},
 	{"GET", "/v1/vnet", "", "", false},
 	{"POST", "/v1/vnet", `{"vnet":"b1net"}`, "select b1net", true},
-	{"GET", "/v1/targets?attribute=a%3Db&attribute=c%3Dd&port=22", "", "targets {[a=b c=d] [] [] [22] [] []}", false},
+	{"GET", "/v1/targets?attribute=a%3Db&attribute=c%3Dd&port=22&hostname=w*&ip=10.0.0.0/8", "", "targets {[a=b c=d] [] [w*] [] [22] [] [] [10.0.0.0/8]}", false},
 	{"GET", "/v1/resolve?name=db&vnet=b1net&port=22", "", "resolve db b1net 22", false},
 }
 
@@ -382,7 +382,7 @@ func TestServer_BadRequests(t *testing.T) {
 		{"no host", "GET /v1/status HTTP/1.0\r\n\r\n", 403, localapi.CodePermission},
 		{"unknown path", "GET /v1/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, "not_found"},
 		{"wrong method", "PUT /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n", 405, "invalid"},
-		{"unknown parameter", "GET /v1/targets?hostname=x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "invalid"},
+		{"unknown parameter", "GET /v1/targets?colour=x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "invalid"},
 		{"parameter where none is", "GET /v1/status?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "invalid"},
 		{"port out of range", "GET /v1/resolve?name=a&port=70000 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "invalid"},
 		{"not JSON", post("/v1/vnet", "", "b1net"), 400, "invalid"},
