@@ -1,0 +1,38 @@
+package recording
+
+import (
+	"time"
+)
+
+// SeekTo goes to a place from which the state of a channel's terminal at t can be built: a key frame not after t, or the
+// beginning. The chunks in between are not checked; those that are read from there on are, among themselves.
+// Without an index it does nothing and the recording is read from where it is.
+func (r *Reader) SeekTo(idx *Index, channel int, t time.Time) error {
+	if idx == nil {
+		return nil
+	}
+	at := int64(-1)
+	for _, k := range idx.KeyFrames {
+		if k.Channel == channel && k.Time <= micros(t) {
+			at = max(at, k.Offset)
+		}
+	}
+	if at <= r.c.offset {
+		return nil
+	}
+	raw, err := readRaw(r.c.f, at)
+	if err != nil {
+		return r.c.unreadable(err)
+	}
+	if !raw.signed(&r.c.header) {
+		return r.c.diagnose(raw)
+	}
+	plain, err := r.open(raw.head, raw.payload)
+	if err != nil {
+		return err
+	}
+	r.c.offset = at
+	r.c.pass(raw)
+	r.rec = recordReader{b: plain, at: raw.head.first}
+	return nil
+}
