@@ -6,10 +6,10 @@ import (
 
 // SeekTo goes to a place from which the state of a channel's terminal at t can be built: a key frame not after t, or the
 // beginning. The chunks in between are not checked; those that are read from there on are, among themselves.
-// Without an index it does nothing and the recording is read from where it is.
-func (r *Reader) SeekTo(idx *Index, channel int, t time.Time) error {
+// It reports whether it jumped: without an index, or a key frame ahead, the recording is read from where it is.
+func (r *Reader) SeekTo(idx *Index, channel int, t time.Time) (bool, error) {
 	if idx == nil {
-		return nil
+		return false, nil
 	}
 	at := int64(-1)
 	for _, k := range idx.KeyFrames {
@@ -18,21 +18,21 @@ func (r *Reader) SeekTo(idx *Index, channel int, t time.Time) error {
 		}
 	}
 	if at <= r.c.offset {
-		return nil
+		return false, nil
 	}
 	raw, err := readRaw(r.c.f, at)
 	if err != nil {
-		return r.c.unreadable(err)
+		return false, r.c.unreadable(err)
 	}
 	if !raw.signed(&r.c.header) {
-		return r.c.diagnose(raw)
+		return false, r.c.diagnose(raw)
 	}
 	plain, err := r.open(raw.head, raw.payload)
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.c.offset = at
 	r.c.pass(raw)
 	r.rec = recordReader{b: plain, at: raw.head.first}
-	return nil
+	return true, nil
 }
