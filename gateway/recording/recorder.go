@@ -217,6 +217,9 @@ func (r *Recorder) start(cfg SessionConfig) (*Session, error) {
 		Subject: cfg.Subject,
 	}
 	h.GatewayVersion = r.cfg.GatewayVersion
+	if cfg.GatewayID != "" {
+		h.GatewayID = cfg.GatewayID
+	}
 	var aead cipher.AEAD
 	if len(r.cfg.Recipients) > 0 {
 		var err error

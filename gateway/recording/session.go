@@ -20,6 +20,8 @@ const (
 // SessionConfig is one session to be recorded.
 type SessionConfig struct {
 	Subject Subject
+	// GatewayID is for the header, when it was not known yet when the Recorder was made.
+	GatewayID string
 	// OnFail is called once, from any goroutine, when nothing more is recorded. It must not block. Nil: nobody asks.
 	OnFail func(error)
 }
