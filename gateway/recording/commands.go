@@ -14,6 +14,9 @@ const maxEnters = 64
 // maxCommandRows bounds how many rows of the screen one command line may take.
 const maxCommandRows = 200
 
+// maxTyped bounds what is compared of a line that was typed.
+const maxTyped = 256
+
 // staleAfter is the pause in typing after which lines that were sent and not seen are given up.
 const staleAfter = time.Second
 
@@ -35,6 +38,10 @@ type commands struct {
 	prompt   string // before the place, without blanks around it
 	right    string // after the place: a right-hand prompt
 	enters   int
+
+	// typed is what was typed since the place, to tell a line that is echoed from one that is not. It is not kept.
+	typed []byte
+	plain bool // nothing was typed that moves or edits, so that typed is what an echo shows
 
 	now       func() int64 // in microseconds
 	lastInput int64
@@ -58,10 +65,17 @@ func (c *commands) input(b []byte) {
 		c.enters = 0 // what was pasted has been echoed by now, or will not be
 	}
 	c.lastInput = at
-	if !c.anchored && c.enters == 0 {
+	switch {
+	case c.anchored && c.enters > 0 && c.unechoed():
+		c.enters, c.prompt = 0, ""
+		c.place()
+	case !c.anchored && c.enters == 0:
 		c.place()
 	}
 	for _, k := range b {
+		if c.enters == 0 {
+			c.typing(k)
+		}
 		switch k {
 		case '\r', '\n':
 			c.enters = min(c.enters+1, maxEnters)
@@ -69,6 +83,29 @@ func (c *commands) input(b []byte) {
 			c.anchored, c.enters = false, 0
 		}
 	}
+}
+
+// typing takes note of one byte of the line.
+func (c *commands) typing(k byte) {
+	switch {
+	case k == '\r' || k == '\n':
+	case k < 0x20 || k == 0x7f || len(c.typed) >= maxTyped:
+		c.plain = false
+	default:
+		c.typed = append(c.typed, k)
+	}
+}
+
+// unechoed reports whether a line that was sent was swallowed: what stands at its place is something else. A program that
+// reads a password and ends without a line feed leaves it so.
+func (c *commands) unechoed() bool {
+	_, y, _ := c.t.Cursor()
+	first := c.line - c.t.Scrolled()
+	if !c.plain || first < 0 || first > y || y-first >= maxCommandRows {
+		return false
+	}
+	shown, typed := c.text(first, y, true), strings.TrimRight(string(c.typed), " ")
+	return shown != "" && !strings.HasPrefix(shown, typed) && !strings.HasPrefix(typed, shown)
 }
 
 // isReport recognises what a terminal sends by itself: answers to questions, and focus events.
@@ -94,6 +131,7 @@ func (c *commands) place() {
 	x, y, _ := c.t.Cursor()
 	text := c.t.Line(y)
 	c.anchored, c.source = true, SourceScreen
+	c.typed, c.plain = c.typed[:0], true
 	c.line, c.column = c.t.Scrolled()+y, x
 	if c.prompt != "" && strings.HasPrefix(text, c.prompt) {
 		if w := columnsOf(c.prompt); w < x && strings.TrimSpace(c.t.LineFrom(y, w)) != "" && c.typedAhead(y, w, x) {
@@ -138,6 +176,7 @@ func (c *commands) mark(letter byte, _ string) {
 	}
 	x, y, _ := c.t.Cursor()
 	c.anchored, c.source = true, SourceMarks
+	c.typed, c.plain = c.typed[:0], true
 	c.line, c.column, c.right = c.t.Scrolled()+y, x, ""
 	c.setPrompt(y, x)
 }

@@ -52,7 +52,7 @@ func (t *Terminal) csi(final byte) {
 		t.erase(t.cur.y, t.cur.x, t.cur.x+n)
 	case 'b':
 		if t.last != 0 {
-			for range min(n, t.cols*t.rows) {
+			for range min(n, t.cols) { // no program repeats over more than a row
 				t.put(t.last)
 			}
 		}

@@ -92,8 +92,8 @@ func (t *Terminal) step(c byte) {
 		p.state = stateGround
 	case stateHash:
 		p.state = stateGround
-		if c == '8' {
-			t.alignment()
+		if c == '8' { // the alignment pattern, shown as a blank screen
+			t.eraseRows(0, t.rows)
 		}
 	case stateCSI:
 		t.csiByte(c)

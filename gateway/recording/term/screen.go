@@ -31,7 +31,7 @@ func (t *Terminal) span(y, x, n int) []cell {
 	r := &t.at().rows[y]
 	t.dirty[y] = true
 	if len(r.cells) < x+n {
-		r.cells = grow(r.cells, x+n, t.cols)
+		t.grow(r, x+n)
 	}
 	if r.cells[x].wide == 2 && x > 0 {
 		r.cells[x-1] = cell{style: r.cells[x-1].style}
@@ -42,17 +42,19 @@ func (t *Terminal) span(y, x, n int) []cell {
 	return r.cells[x : x+n]
 }
 
-// grow lengthens cells with blanks.
-func grow(cells []cell, n, limit int) []cell {
-	if n <= cap(cells) {
-		old := len(cells)
-		cells = cells[:n]
-		clear(cells[old:])
-		return cells
+// grow lengthens a row with blanks.
+func (t *Terminal) grow(r *row, n int) {
+	old := len(r.cells)
+	if n <= cap(r.cells) {
+		r.cells = r.cells[:n]
+	} else {
+		cells := make([]cell, n, min(t.cols, max(n+n/4, 16)))
+		copy(cells, r.cells)
+		r.cells = cells
 	}
-	out := make([]cell, n, min(limit, max(n+n/4, 16)))
-	copy(out, cells)
-	return out
+	for i := old; i < n; i++ {
+		r.cells[i] = cell{style: r.fill}
+	}
 }
 
 func (t *Terminal) advance(n int) {
@@ -146,29 +148,28 @@ func (t *Terminal) scrollUp(top, n int) {
 	if top == 0 && !t.alt {
 		t.scrolled += n
 	}
-	for range n {
-		first := rows[0]
-		copy(rows, rows[1:])
-		first.cells, first.wrapped = first.cells[:0], false
-		rows[len(rows)-1] = first
-		t.blankRow(&rows[len(rows)-1])
-	}
+	t.rotate(rows, n)
+	t.blankRows(rows[len(rows)-n:])
 	t.touch(top, t.bottom)
+}
+
+// rotate moves rows up by n; those that leave at the top come in at the bottom.
+func (t *Terminal) rotate(rows []row, n int) {
+	t.spare = append(t.spare[:0], rows[:n]...)
+	copy(rows, rows[n:])
+	copy(rows[len(rows)-n:], t.spare)
+	clear(t.spare)
 }
 
 func (t *Terminal) scrollDown(top, n int) {
 	rows := t.at().rows[top : t.bottom+1]
 	n = min(n, len(rows))
-	for range n {
-		last := rows[len(rows)-1]
-		copy(rows[1:], rows)
-		last.cells, last.wrapped = last.cells[:0], false
-		rows[0] = last
-		t.blankRow(&rows[0])
+	if n <= 0 {
+		return
 	}
-	if n > 0 {
-		t.touch(top, t.bottom)
-	}
+	t.rotate(rows, len(rows)-n)
+	t.blankRows(rows[:n])
+	t.touch(top, t.bottom)
 }
 
 func (t *Terminal) touch(from, to int) {
@@ -189,16 +190,11 @@ func (t *Terminal) blank() cell {
 	return c
 }
 
-func (t *Terminal) blankRow(r *row) {
-	r.wrapped = false
+func (t *Terminal) blankRows(rows []row) {
 	b := t.blank()
-	if b.style == 0 {
-		r.cells = r.cells[:0]
-		return
-	}
-	r.cells = grow(r.cells[:0], t.cols, t.cols)
-	for i := range r.cells {
-		r.cells[i] = b
+	for i := range rows {
+		r := &rows[i]
+		r.cells, r.fill, r.wrapped = r.cells[:0], b.style, false
 	}
 }
 
@@ -207,23 +203,25 @@ func (t *Terminal) erase(y, from, to int) {
 	r := &t.at().rows[y]
 	t.dirty[y] = true
 	from, to = clamp(from, 0, t.cols), clamp(to, 0, t.cols)
-	if to == t.cols {
-		r.wrapped = false
+	if from >= to {
+		return
 	}
 	b := t.blank()
-	if b.style == 0 {
-		if from >= len(r.cells) {
-			return
+	if to == t.cols { // what is not there need not be written
+		r.wrapped = false
+		if len(r.cells) < from && r.fill != b.style {
+			t.grow(r, from)
 		}
-		if to >= len(r.cells) {
-			if from > 0 && r.cells[from].wide == 2 {
-				r.cells[from-1] = cell{}
+		if len(r.cells) > from {
+			if r.cells[from].wide == 2 {
+				r.cells[from-1] = cell{style: r.cells[from-1].style}
 			}
 			r.cells = r.cells[:from]
-			return
 		}
+		r.fill = b.style
+		return
 	}
-	if from >= to {
+	if b.style == r.fill && from >= len(r.cells) {
 		return
 	}
 	cells := t.span(y, from, to-from)
@@ -246,8 +244,9 @@ func (t *Terminal) eraseDisplay(mode int) {
 }
 
 func (t *Terminal) eraseRows(from, to int) {
-	for y := from; y < to; y++ {
-		t.erase(y, 0, t.cols)
+	if from < to {
+		t.blankRows(t.at().rows[from:to])
+		t.touch(from, to-1)
 	}
 }
 
@@ -272,7 +271,7 @@ func (t *Terminal) insertBlank(n int) {
 		return
 	}
 	old := len(r.cells)
-	r.cells = grow(r.cells, min(old+n, t.cols), t.cols)
+	t.grow(r, min(old+n, t.cols))
 	copy(r.cells[x+n:], r.cells[x:old])
 	clearWide(r.cells, x, x+n)
 	b := t.blank()
@@ -291,16 +290,17 @@ func (t *Terminal) deleteChars(n int) {
 	}
 	n = min(n, len(r.cells)-x)
 	copy(r.cells[x:], r.cells[x+n:])
-	r.cells = r.cells[:len(r.cells)-n]
 	r.wrapped = false
-	t.mend(r)
-	if b := t.blank(); b.style != 0 {
-		from := len(r.cells)
-		r.cells = grow(r.cells, min(from+n, t.cols), t.cols)
-		for i := from; i < len(r.cells); i++ {
+	// What comes in at the edge is blank in the row's fill, or in the style of now if some cells were written there.
+	old := len(r.cells)
+	r.cells = r.cells[:old-n]
+	if b := t.blank(); b.style != r.fill {
+		t.grow(r, old)
+		for i := old - n; i < old; i++ {
 			r.cells[i] = b
 		}
 	}
+	t.mend(r)
 }
 
 func clearWide(cells []cell, from, to int) {
@@ -321,15 +321,6 @@ func (t *Terminal) mend(r *row) {
 			if i == 0 || r.cells[i-1].wide != 1 {
 				r.cells[i] = cell{style: r.cells[i].style}
 			}
-		}
-	}
-}
-
-func (t *Terminal) alignment() {
-	for y := range t.rows {
-		cells := t.span(y, 0, t.cols)
-		for i := range cells {
-			cells[i] = cell{r: 'E'}
 		}
 	}
 }

@@ -107,18 +107,21 @@ func (t *Terminal) setStyle(s Style) {
 // compactStyles drops the styles that no cell has.
 func (t *Terminal) compactStyles() {
 	styles, index := []Style{{}}, map[Style]uint16{{}: 0}
+	keep := func(at *uint16) {
+		st := t.styles[*at]
+		i, ok := index[st]
+		if !ok {
+			i = uint16(len(styles))
+			styles = append(styles, st)
+			index[st] = i
+		}
+		*at = i
+	}
 	for _, s := range []*screen{&t.normal, &t.other} {
 		for y := range s.rows {
+			keep(&s.rows[y].fill)
 			for x := range s.rows[y].cells {
-				c := &s.rows[y].cells[x]
-				st := t.styles[c.style]
-				i, ok := index[st]
-				if !ok {
-					i = uint16(len(styles))
-					styles = append(styles, st)
-					index[st] = i
-				}
-				c.style = i
+				keep(&s.rows[y].cells[x].style)
 			}
 		}
 	}

@@ -9,7 +9,10 @@
 // A Terminal is not safe for concurrent use.
 package term
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // The bounds of a screen. What is asked for beyond them is cut to them.
 const (
@@ -41,6 +44,7 @@ type cell struct {
 
 type row struct {
 	cells   []cell // up to the last one written; the rest is blank
+	fill    uint16 // style of the rest
 	wrapped bool   // the text goes on in the next row
 }
 
@@ -82,6 +86,7 @@ type Terminal struct {
 
 	parser parser
 	dirty  []bool // rows changed since TakeDirty
+	spare  []row  // for moving rows; empty between calls
 }
 
 // New makes a blank terminal.
@@ -231,8 +236,8 @@ func (t *Terminal) Runs(y int) []Run {
 	if y < 0 || y >= t.rows {
 		return nil
 	}
-	cells := t.at().rows[y].cells
-	for len(cells) > 0 && (cells[len(cells)-1].r == 0 || cells[len(cells)-1].r == ' ') && cells[len(cells)-1].style == 0 {
+	cells, fill := t.at().rows[y].cells, t.at().rows[y].fill
+	for fill == 0 && len(cells) > 0 && (cells[len(cells)-1].r == 0 || cells[len(cells)-1].r == ' ') && cells[len(cells)-1].style == 0 {
 		cells = cells[:len(cells)-1]
 	}
 	var out []Run
@@ -248,6 +253,14 @@ func (t *Terminal) Runs(y int) []Run {
 		if i+1 == len(cells) || cells[i+1].style != c.style {
 			out = append(out, Run{Text: string(text), Style: t.styles[c.style]})
 			text = text[:0]
+		}
+	}
+	if rest := t.cols - len(cells); fill != 0 && rest > 0 {
+		blanks := strings.Repeat(" ", rest)
+		if n := len(out); n > 0 && cells[len(cells)-1].style == fill {
+			out[n-1].Text += blanks
+		} else {
+			out = append(out, Run{Text: blanks, Style: t.styles[fill]})
 		}
 	}
 	return out
