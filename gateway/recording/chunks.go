@@ -100,6 +100,16 @@ func (r *rawChunk) signed(h *Header) bool {
 	return ed25519.Verify(h.PublicKey, signedText(h.SessionID, r.head.seq, r.hash), r.signature)
 }
 
+// authentic reports whether a chunk that is not read in its turn is one of this recording: the hash of the chunk before it
+// is taken as it stands there, and the signature tells whether it was the right one.
+func (c *chunks) authentic(at int64, r *rawChunk) bool {
+	var prev hash
+	if at < int64(len(magic))+tailSize || readFull(c.f, prev[:], at-tailSize) != nil {
+		return false
+	}
+	return r.sum(prev) == r.hash && r.signed(&c.header)
+}
+
 // readRaw fails with errNoChunk or io.ErrUnexpectedEOF when what is at offset is not a chunk, or not all of one.
 func readRaw(f File, offset int64) (*rawChunk, error) {
 	r := &rawChunk{rawHead: make([]byte, headSize)}

@@ -187,7 +187,7 @@ func Stat(f File) (*Info, error) {
 		return info, nil
 	}
 	index, err := readRaw(f, offset)
-	if err != nil || index.head.kind != kindIndex || !index.signed(&c.header) {
+	if err != nil || index.head.kind != kindIndex || !c.authentic(offset, index) {
 		return info, nil
 	}
 	idx := &Index{}
@@ -195,9 +195,8 @@ func Stat(f File) (*Info, error) {
 		return info, nil
 	}
 	info.Index = idx
-	end := c.lastBefore(idx, offset)
-	// The index is chained to the end, so that one signature holds for both.
-	if end == nil || !end.signed(&c.header) || index.sum(end.hash) != index.hash {
+	at, end := c.lastBefore(idx, offset)
+	if end == nil || !c.authentic(at, end) {
 		return info, nil
 	}
 	e := &End{}
@@ -208,7 +207,7 @@ func Stat(f File) (*Info, error) {
 }
 
 // lastBefore finds the end chunk, which stands before the index.
-func (c *chunks) lastBefore(idx *Index, offset int64) *rawChunk {
+func (c *chunks) lastBefore(idx *Index, offset int64) (int64, *rawChunk) {
 	at := c.offset
 	if n := len(idx.Chunks); n > 0 && idx.Chunks[n-1].Offset > at && idx.Chunks[n-1].Offset < offset {
 		at = idx.Chunks[n-1].Offset
@@ -216,12 +215,12 @@ func (c *chunks) lastBefore(idx *Index, offset int64) *rawChunk {
 	for at < offset {
 		r, err := readRaw(c.f, at)
 		if err != nil {
-			return nil
+			return 0, nil
 		}
 		if r.head.kind == kindEnd && at+r.size() == offset {
-			return r
+			return at, r
 		}
 		at += r.size()
 	}
-	return nil
+	return 0, nil
 }

@@ -24,8 +24,11 @@ func (r *Reader) SeekTo(idx *Index, channel int, t time.Time) (bool, error) {
 	if err != nil {
 		return false, r.c.unreadable(err)
 	}
-	if !raw.signed(&r.c.header) {
-		return false, r.c.diagnose(raw)
+	if !r.c.authentic(at, raw) {
+		return false, &Damage{
+			Chunk: raw.head.seq, At: fromMicros(raw.head.first), Since: fromMicros(raw.head.first).Sub(r.c.header.Started),
+			Problem: "its content was altered",
+		}
 	}
 	plain, err := r.open(raw.head, raw.payload)
 	if err != nil {

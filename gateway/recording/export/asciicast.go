@@ -139,12 +139,12 @@ func (c *caster) line(r *recording.Record, kind, text string) error {
 }
 
 func (c *caster) write(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode asciicast: %w", err)
+	enc := json.NewEncoder(c.w)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("write asciicast: %w", err)
 	}
-	_, err = c.w.Write(append(b, '\n'))
-	return err
+	return nil
 }
 
 func (c *caster) finish() error { return c.start() }

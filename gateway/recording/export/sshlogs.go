@@ -39,7 +39,6 @@ type sshLog struct {
 type program struct {
 	log  sshLog
 	cast *caster
-	text bytes.Buffer
 }
 
 // SSHLogs writes one JSON line for each program of a session, with the fields of ssh_logs.
@@ -48,13 +47,16 @@ func SSHLogs(w io.Writer, r *recording.Reader) error {
 	h := r.Header()
 	var order []*program
 	programs := make(map[int]*program)
+	casts := make(map[int]*caster)
 	pty := make(map[int]string)
 	err := replay.Read(r, replay.Handler{
 		Record: func(rec *recording.Record) error {
-			if p := programs[rec.Channel]; p != nil {
-				return p.cast.record(rec)
+			c := casts[rec.Channel]
+			if c == nil {
+				c = &caster{w: new(bytes.Buffer), channel: rec.Channel, h: h}
+				casts[rec.Channel] = c
 			}
-			return nil
+			return c.record(rec)
 		},
 		Event: func(e recording.Event) error {
 			p := programs[e.Channel]
@@ -64,7 +66,7 @@ func SSHLogs(w io.Writer, r *recording.Reader) error {
 				pty[e.Channel] = string(b)
 				return err
 			case p == nil && programTypes[e.Type] != "":
-				p = newProgram(h, &e, pty[e.Channel])
+				p = newProgram(h, &e, pty[e.Channel], casts[e.Channel])
 				programs[e.Channel] = p
 				order = append(order, p)
 			case p != nil && e.Type == recording.EventChannelClose:
@@ -94,15 +96,13 @@ var programTypes = map[string]string{
 	recording.EventShell: "shell", recording.EventExec: "exec", recording.EventSubsystem: "exec", recording.EventForward: "direct-tcpip",
 }
 
-func newProgram(h *recording.Header, e *recording.Event, pty string) *program {
-	p := &program{log: sshLog{
+func newProgram(h *recording.Header, e *recording.Event, pty string, cast *caster) *program {
+	p := &program{cast: cast, log: sshLog{
 		AccountID: h.AccountID, ClientAddress: h.ClientAddress.String(), PTY: pty,
 		ProgramID: fmt.Sprintf("%s-%d", h.SessionID, e.Channel), ProgramStartDatetime: stamp(e.Time), ProgramType: programTypes[e.Type],
 		ServerAddress: h.ServerAddress.String(), SessionID: h.SessionID, SessionStartDatetime: stamp(h.Started), TargetID: h.TargetID,
 		UserEmail: h.Email, UserID: h.UserID, Username: h.Login,
 	}}
-	p.cast = &caster{w: &p.text, channel: e.Channel, h: h}
-	p.cast.head.Command = e.Command
 	if e.Type == recording.EventSubsystem {
 		p.cast.head.Command = e.Name
 	}
@@ -113,7 +113,7 @@ func (p *program) write(w io.Writer) error {
 	if err := p.cast.finish(); err != nil {
 		return err
 	}
-	p.log.Payload = p.text.String()
+	p.log.Payload = fmt.Sprint(p.cast.w) // a buffer, which is its text
 	b, err := json.Marshal(p.log)
 	if err != nil {
 		return fmt.Errorf("encode ssh log: %w", err)

@@ -135,6 +135,9 @@
 
   function seek(t) { skipped = 0; show(Math.min(Math.max(t, 0), length)); }
 
+  // A timer, not animation frames: a page that nobody looks at goes on too.
+  const again = () => setTimeout(() => tick(performance.now()), 16);
+
   function tick(now) {
     if (!playing) return;
     const step = Math.min((now - last) / 1000, 0.5) * Number($("speed").value);
@@ -148,14 +151,14 @@
     }
     if (t >= length) { show(length); pause(); return; }
     show(t);
-    requestAnimationFrame(tick);
+    again();
   }
   function play() {
     if (at >= length) seek(0);
     playing = true;
     last = performance.now();
     $("play").textContent = "Pause";
-    requestAnimationFrame(tick);
+    again();
   }
   function pause() { playing = false; $("play").textContent = "Play"; }
   const toggle = () => (playing ? pause() : play());
