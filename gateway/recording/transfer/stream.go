@@ -76,6 +76,9 @@ func (s *stream) need() int {
 	if len(s.buf) < prefixLen {
 		return prefixLen
 	}
+	if s.length() > maxLength { // not a packet: nothing to wait for
+		return prefixLen
+	}
 	body := s.length() - 1
 	if n, ok := s.split(s.buf[4], s.buf[prefixLen:]); ok {
 		return prefixLen + int(min(int64(n), max(body, 0)))
