@@ -116,7 +116,7 @@ func BenchmarkBulk(b *testing.B) {
 					c.Output(tt.data)
 				}
 			}
-			b.ReportMetric(float64((cpu() - before).Nanoseconds())/float64(n)/float64(len(tt.data)), "cpu-ns/byte")
+			b.ReportMetric(float64((cpu()-before).Nanoseconds())/float64(n)/float64(len(tt.data)), "cpu-ns/byte")
 			c.Close()
 			finish(b, s)
 		})
@@ -141,4 +141,3 @@ func sftpData(n int) []byte {
 	}
 	return append(head, noise(n)...)
 }
-

@@ -141,7 +141,7 @@ func TestSSHLogCLI_Opens(t *testing.T) {
 		DataSize        uint64 `json:"data_size"`
 		EncapsulatedKey string `json:"encapsulated_key"`
 		PTY             *struct {
-			Term          string   `json:"term"`
+			Term          string `json:"term"`
 			Width, Height uint32
 			Modes         [][2]any `json:"modes"`
 		} `json:"pty"`
