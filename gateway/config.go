@@ -41,6 +41,8 @@ type Config struct {
 	AdvertiseHosts []string
 	// AuditFile is a path, or "-" for standard output; "" means audit.jsonl in StateDir.
 	AuditFile string
+	// Recording says whether SSH sessions are recorded, and how.
+	Recording Recording
 	// Version of the software, for the report.
 	Version string
 	Limits  Limits
@@ -81,6 +83,9 @@ func (c *Config) validate() error {
 	}
 	if c.AuditFile == "" {
 		c.AuditFile = filepath.Join(c.StateDir, "audit.jsonl")
+	}
+	if err := c.Recording.validate(c.StateDir); err != nil {
+		return err
 	}
 	if c.Limits.MaxProbesPerDevice <= 0 {
 		c.Limits.MaxProbesPerDevice = 8

@@ -20,6 +20,7 @@ import (
 	"weft/gateway/audit"
 	"weft/gateway/connectors"
 	"weft/gateway/enforce"
+	"weft/gateway/recording"
 	"weft/gateway/sessions"
 	"weft/gateway/sshproxy"
 	"weft/tunnel"
@@ -38,6 +39,8 @@ type Gateway struct {
 	pins  *pins
 	proxy *sshproxy.Proxy
 	epoch string
+	// recorder is nil when nothing is recorded.
+	recorder *recording.Recorder
 
 	// newTunnel is tunnel.New but in tests.
 	newTunnel func(tunnel.Config) (*tunnel.Tunnel, error)
@@ -97,6 +100,11 @@ func New(cfg Config) (*Gateway, error) {
 	if g.proxy, err = sshproxy.New(sshproxy.Config{HostKeys: g.keys.sshHost}); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	if cfg.Recording.Enabled {
+		if g.recorder, err = newRecorder(cfg); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+	}
 	return g, nil
 }
 
@@ -115,6 +123,8 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	defer func() { err = errors.Join(err, g.audit.Close()) }()
+	stopRecorder := g.runRecorder(ctx)
+	defer func() { err = errors.Join(err, stopRecorder()) }()
 	runtime := g.restore(ctx)
 	g.connectors, err = connectors.Listen(connectors.Config{
 		Listen: g.cfg.ConnectorListen, Certificate: g.keys.certificate,

@@ -16,6 +16,7 @@ import (
 	"weft/api"
 	"weft/gateway/audit"
 	"weft/gateway/enforce"
+	"weft/gateway/recording"
 	"weft/gateway/sessions"
 	"weft/gateway/sshproxy"
 	"weft/internal/connwire"
@@ -47,7 +48,9 @@ func (g *Gateway) serveSSH(ctx context.Context, s *sessions.Session, client, ups
 		CheckHostKey: func(key ssh.PublicKey) error { return x.checkHostKey(ctx, key) },
 		OnLogin:      x.onLogin,
 		OnEvent:      func(e sshproxy.Event) { x.onEvent(ctx, e) },
+		Tap:          x.tap,
 	})
+	x.endRecording(ctx, &res)
 	if t := last.Load(); t != nil {
 		t.Stop()
 	}
@@ -65,6 +68,8 @@ func (g *Gateway) serveSSH(ctx context.Context, s *sessions.Session, client, ups
 type sshSession struct {
 	g *Gateway
 	s *sessions.Session
+	// rec is set by onLogin, before any channel; nil: the session is not recorded.
+	rec *recording.Session
 }
 
 // authorize asks the current policy for a UNIX user.
@@ -101,6 +106,9 @@ func (x *sshSession) onLogin(login string, d access.Decision) error {
 		return nil
 	}
 	x.s.SetLogin(login)
+	if err := x.startRecording(); err != nil {
+		return err
+	}
 	// The policy may have changed between the decision and now, when the table did not know the user yet.
 	return keep(x.g.view.Load(), x.s)
 }
@@ -155,6 +163,9 @@ func (x *sshSession) checkHostKey(ctx context.Context, key ssh.PublicKey) error 
 func (x *sshSession) onEvent(ctx context.Context, ev sshproxy.Event) {
 	e := x.g.event(audit.SSHEvent, x.s)
 	e.Type, e.Detail = ev.Type, ev.Detail
+	if x.rec != nil && ev.Type == sshproxy.EventRefused {
+		x.recordRefusal(ev)
+	}
 	if err := x.g.audit.Write(e); err != nil {
 		x.g.log.ErrorContext(ctx, "ssh event not on record: session cut", slog.String("session_id", x.s.ID), slog.Any("error", err))
 		x.s.Cut(&sessions.CutError{

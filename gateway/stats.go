@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"weft/gateway/connectors"
+	"weft/gateway/recording"
 	"weft/gateway/sessions"
 	"weft/gateway/sshproxy"
 	"weft/tunnel"
@@ -13,7 +14,7 @@ import (
 
 // counters count what happened since the start.
 type counters struct {
-	badStates, cut, probes, probesRefused, probesReplaced, hostKeyAlarms atomic.Uint64
+	badStates, cut, probes, probesRefused, probesReplaced, hostKeyAlarms, unrecorded atomic.Uint64
 
 	mu     sync.Mutex
 	denied map[string]uint64 // by reason; reasons are constants, so the maps are bounded
@@ -45,6 +46,8 @@ type Stats struct {
 	Sessions      sessions.Stats
 	Connectors    connectors.Stats
 	SSH           sshproxy.Stats
+	Recording     recording.Stats
+	Unrecorded    uint64            // sessions, or parts of them, that went on although they could not be recorded
 	Denied        map[string]uint64 // by reason
 	Ended         map[string]uint64 // by reason
 	Cut           uint64            // flows that a new state ended
@@ -65,6 +68,10 @@ func (g *Gateway) Stats() Stats {
 		Probes: g.counts.probes.Load(), ProbesRefused: g.counts.probesRefused.Load(),
 		ProbesReplaced: g.counts.probesReplaced.Load(),
 		HostKeyAlarms:  g.counts.hostKeyAlarms.Load(),
+	}
+	st.Unrecorded = g.counts.unrecorded.Load()
+	if g.recorder != nil {
+		st.Recording = g.recorder.Stats()
 	}
 	if view := g.view.Load(); view != nil {
 		st.Revision = view.Revision()

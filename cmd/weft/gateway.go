@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -16,6 +17,7 @@ func newGateway() *cobra.Command {
 	var (
 		serve             serveFlags
 		ctl               controlFlags
+		record            recordFlags
 		cfg               gateway.Config
 		listen, connector string
 	)
@@ -44,11 +46,15 @@ connectors. Its token comes from "weft gateway create".`,
 				return err
 			}
 			cfg.Logger = logger
-			g, err := gateway.New(cfg)
+			closeStore, err := record.apply(cmd.Context(), &cfg.Recording)
 			if err != nil {
 				return err
 			}
-			return serve.serve(cmd.Context(), g, logger)
+			g, err := gateway.New(cfg)
+			if err != nil {
+				return errors.Join(err, closeStore())
+			}
+			return errors.Join(serve.serve(cmd.Context(), g, logger), closeStore())
 		},
 	}
 	serve.add(cmd)
@@ -58,6 +64,7 @@ connectors. Its token comes from "weft gateway create".`,
 	cmd.Flags().StringVar(&connector, "connector-listen", "0.0.0.0:7844", "UDP address of QUIC for connectors")
 	cmd.Flags().StringSliceVar(&cfg.AdvertiseHosts, "advertise", nil, "name or address by which devices and connectors reach this gateway (repeatable)")
 	cmd.Flags().StringVar(&cfg.AuditFile, "audit-file", "", "JSON-lines audit log; default: audit.jsonl in the state directory")
+	record.add(cmd)
 	cmd.AddCommand(newGatewayCreate())
 	return cmd
 }

@@ -19,6 +19,7 @@ type channel struct {
 	x     *session
 	id    string
 	limit *rate.Limiter
+	tap   Tap
 
 	down, up         ssh.Channel
 	downReqs, upReqs <-chan *ssh.Request
@@ -112,10 +113,12 @@ func (c *channel) openUpstream() (ssh.Channel, <-chan *ssh.Request, error) {
 
 func (c *channel) relay(ctx context.Context) {
 	var wg sync.WaitGroup
+	c.tap = c.x.tap(c.id)
+	defer c.tap.Close()
 	c.outputs.Store(2)
 	wg.Go(c.pumpStdin)
-	wg.Go(func() { c.pumpOutput(c.down, c.up) })
-	wg.Go(func() { c.pumpOutput(lockedStderr{c}, c.up.Stderr()) })
+	wg.Go(func() { c.pumpOutput(c.down, c.up, c.tap.Output) })
+	wg.Go(func() { c.pumpOutput(lockedStderr{c}, c.up.Stderr(), c.tap.Stderr) })
 	wg.Go(c.discardStray)
 	wg.Go(c.serveTarget)
 	c.serveClient(ctx)
@@ -134,19 +137,19 @@ func (c *channel) pumpStdin() {
 			return
 		}
 	}
-	if pump(c.up, c.down, &c.x.bytesUp) == nil {
+	if pump(c.up, c.down, &c.x.bytesUp, c.tap.Input) == nil {
 		_ = c.up.CloseWrite() // fails when the target has closed, which serveTarget sees
 	}
 }
 
 // pumpOutput begins when the client has its answer, so that no output precedes it. The last of both ends the direction.
-func (c *channel) pumpOutput(dst io.Writer, src io.Reader) {
+func (c *channel) pumpOutput(dst io.Writer, src io.Reader, tap func([]byte)) {
 	select {
 	case <-c.answered:
 	case <-c.targetEnd:
 		c.awaitAnswer()
 	}
-	_ = pump(dst, src, &c.x.bytesDown) // a client that takes no more closes the channel, which serveClient sees
+	_ = pump(dst, src, &c.x.bytesDown, tap) // a client that takes no more closes the channel, which serveClient sees
 	if c.outputs.Add(-1) > 0 {
 		return
 	}
@@ -188,12 +191,14 @@ func (c *channel) targetRequest(req *ssh.Request) {
 		if status, err := parseExitStatus(req.Payload); err == nil {
 			c.x.exitStatus.Store(&status)
 			c.event(EventExit, "status", formatUint(status))
+			c.tap.Exit(status)
 			c.tell(c.down, req)
 			c.exitOnce.Do(func() { close(c.exited) })
 		}
 	case "exit-signal":
 		if sig, err := parseExitSignal(req.Payload); err == nil {
 			c.event(EventExit, "signal", short(sig.Signal))
+			c.tap.ExitSignal(short(sig.Signal))
 			c.tell(c.down, req)
 			c.exitOnce.Do(func() { close(c.exited) })
 		}

@@ -41,14 +41,23 @@ func (c *channel) clientRequest(req *ssh.Request) {
 		c.start(req, EventSubsystem, "subsystem", name, err)
 		return
 	case "window-change":
-		_, err := parseWindowChange(req.Payload)
-		ok = err == nil && c.ask(req)
+		w, err := parseWindowChange(req.Payload)
+		if err == nil {
+			c.tap.Resize(int(w.Columns), int(w.Rows))
+			ok = c.ask(req)
+		}
 	case "signal":
-		_, err := parseSignal(req.Payload)
-		ok = err == nil && c.ask(req)
+		name, err := parseSignal(req.Payload)
+		if err == nil {
+			c.tap.Signal(name)
+			ok = c.ask(req)
+		}
 	case "break":
 		_, err := parseBreak(req.Payload)
-		ok = err == nil && c.ask(req)
+		if err == nil {
+			c.tap.Break()
+			ok = c.ask(req)
+		}
 	case "eow@openssh.com":
 		ok = c.ask(req)
 	default:
@@ -82,6 +91,7 @@ func (c *channel) start(req *ssh.Request, event, key, value string, err error) {
 	} else {
 		c.event(event, key, value)
 	}
+	c.tap.Start(event, value)
 	select {
 	case <-c.x.done: // whoever keeps the record could not, and ends the session for it: then nothing runs
 		c.answer()
@@ -101,13 +111,17 @@ func (c *channel) start(req *ssh.Request, event, key, value string, err error) {
 }
 
 func (c *channel) ptyRequest(req *ssh.Request) bool {
-	if _, err := parsePTY(req.Payload); err != nil || c.ptyAsked || c.running {
+	p, err := parsePTY(req.Payload)
+	if err != nil || c.ptyAsked || c.running {
 		c.x.p.stats.requestsRefused.Add(1)
 		return false
 	}
 	c.ptyAsked = true
 	ok, err := c.up.SendRequest(req.Type, true, req.Payload)
 	c.pty.Store(ok && err == nil)
+	if ok && err == nil {
+		c.tap.PTY(p.Term, int(p.Columns), int(p.Rows), []byte(p.Modes))
+	}
 	return ok && err == nil
 }
 
@@ -122,6 +136,7 @@ func (c *channel) env(req *ssh.Request) bool {
 	}
 	c.envCount++
 	c.envBytes += size
+	c.tap.Env(e.Name, e.Value)
 	return c.ask(req)
 }
 

@@ -17,13 +17,14 @@ const (
 var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
 
 // pump copies src to dst until src ends (nil) or dst does not take more (its error), and adds to n what it copied.
-// At most one buffer is in flight; the windows of both channels bound the rest.
-func pump(dst io.Writer, src io.Reader, n *atomic.Uint64) error {
+// At most one buffer is in flight; the windows of both channels bound the rest. tap is shown each piece before it is
+// written.
+func pump(dst io.Writer, src io.Reader, n *atomic.Uint64, tap func([]byte)) error {
 	small := make([]byte, smallBuffer)
 	for {
-		r, err := pumpOnce(dst, src, n, small)
+		r, err := pumpOnce(dst, src, n, small, tap)
 		if err == nil && r == len(small) {
-			err = pumpLarge(dst, src, n)
+			err = pumpLarge(dst, src, n, tap)
 		}
 		if err != nil {
 			return ignoreEOF(err)
@@ -43,20 +44,21 @@ func ignoreEOF(err error) error {
 }
 
 // pumpLarge copies with a large buffer until a read would have fitted the small one.
-func pumpLarge(dst io.Writer, src io.Reader, n *atomic.Uint64) error {
+func pumpLarge(dst io.Writer, src io.Reader, n *atomic.Uint64, tap func([]byte)) error {
 	b := largeBuffers.Get().(*[]byte)
 	defer largeBuffers.Put(b)
 	for {
-		if r, err := pumpOnce(dst, src, n, *b); err != nil || r < smallBuffer {
+		if r, err := pumpOnce(dst, src, n, *b, tap); err != nil || r < smallBuffer {
 			return err
 		}
 	}
 }
 
 // pumpOnce moves one read and returns its length.
-func pumpOnce(dst io.Writer, src io.Reader, n *atomic.Uint64, buf []byte) (int, error) {
+func pumpOnce(dst io.Writer, src io.Reader, n *atomic.Uint64, buf []byte, tap func([]byte)) (int, error) {
 	r, rerr := src.Read(buf)
 	if r > 0 {
+		tap(buf[:r])
 		w, werr := dst.Write(buf[:r])
 		n.Add(uint64(w))
 		if werr != nil {
