@@ -25,6 +25,10 @@ func (c *Control) routes() *router {
 		"PUT " + api.PathGatewaySelf:         {auth: authGateway, serve: c.reportGateway},
 		"GET " + api.PathGatewaySync:         {auth: authGateway, stream: c.syncGateway},
 		"POST " + api.PathGatewayCertificate: {auth: authGateway, serve: c.signCertificate},
+		"GET " + api.PathGatewayQuestions:    {auth: authGateway, stream: c.askGateway},
+		"POST " + api.PathGatewayAnswers:     {auth: authGateway, serve: c.hearGateway},
+		"GET " + api.PathAgentGateways:       {auth: authDevice, serve: c.agentGateways},
+		"POST " + api.PathExplain:            {auth: authAPI, serve: c.explain},
 		"GET " + api.PathConnectorSync:       {auth: authConnector, stream: c.syncConnector},
 	} {
 		t.add(pattern, e)

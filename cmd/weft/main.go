@@ -56,6 +56,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newControl(), newGateway(), newConnector(), newDev(), newEnrolment(), newProbe(), newVersion(),
+		newExplain(),
 	)
 	return root
 }

@@ -50,6 +50,7 @@ func (s *Server) routeTable() []route {
 		{get, localapi.PathTargets, reader, s.targets, []string{"attribute", "username", "protocol", "port", "vnet", "id"}, "target list"},
 		{get, localapi.PathResolve, reader, s.resolve, []string{"name", "vnet", "port"}, "target list"},
 		{post, localapi.PathDial, operator, s.dial, nil, "nc NAME PORT"},
+		{post, localapi.PathExplain, operator, s.explain, nil, "explain TARGET:PORT"},
 		{get, localapi.PathEvents, reader, s.events, nil, "status"},
 	}
 }
