@@ -27,6 +27,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"weft/agent/diag"
 	"weft/agent/fault"
 	"weft/agent/liveness"
 	"weft/agent/localapi"
@@ -66,6 +67,8 @@ type Config struct {
 	Logger    *slog.Logger
 	// OnReady is called when everything listens.
 	OnReady func(Ready)
+	// Diag is what the checks of diag see of this system; zero: the real thing.
+	Diag diag.Env
 	// Times of the liveness checks; zero means their defaults.
 	Times liveness.Times
 }
@@ -84,6 +87,7 @@ type Agent struct {
 	vault  *vault
 	status statusBoard
 	flows  *flowTable
+	ring   *diag.Log // the end of the log, for diag
 
 	// Read once per flow.
 	view     atomic.Pointer[view]
@@ -133,7 +137,8 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.ForceFile = cfg.ForceFile || os.Getenv(EnvKeyStore) == keyStoreFile
-	a := &Agent{cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
+	ring := new(diag.Log)
+	a := &Agent{cfg: cfg, log: ring.Tee(cfg.Logger), ring: ring, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
 	a.status.init()
 	return a, nil
 }

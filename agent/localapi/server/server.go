@@ -41,6 +41,7 @@ type Agent interface {
 	DialFlow(ctx context.Context, d localapi.Dial) (relay.Flow, error)
 	Subscribe() (Subscription, error)
 	Explainer
+	Diagnoser
 }
 
 // TargetQuery is the filter of a target list: AND across fields, OR within one.
