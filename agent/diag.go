@@ -2,9 +2,7 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,7 +81,13 @@ func (a *Agent) addTunnel(s *diag.Subject, v *view, p *plane) {
 			s.LastHandshake = st.LastHandshake
 		}
 	}
-	s.Echo = func(ctx context.Context, size int) (time.Duration, error) { return echo(ctx, v, p, size) }
+	at, ok := v.gatewayAddr()
+	if !ok {
+		return
+	}
+	s.Echo = func(ctx context.Context, size int) (time.Duration, error) {
+		return p.echo.echo(ctx, v.control.of(at.Addr()), at, size)
+	}
 }
 
 // writeTest finds out whether the state directory can be written, as the agent itself writes there.
@@ -106,43 +110,6 @@ func (a *Agent) askControl(ctx context.Context, r *registration) ([]api.AgentGat
 	defer cancel()
 	var out []api.AgentGatewayStatus
 	return out, c.Do(ctx, http.MethodGet, api.PathAgentGateways, nil, &out)
-}
-
-// echo sends a datagram of a size to the gateway through the tunnel and waits for it to come back.
-func echo(ctx context.Context, v *view, p *plane, size int) (time.Duration, error) {
-	at, ok := v.gatewayAddr()
-	if !ok {
-		return 0, errors.New("no gateway has an address in the tunnel")
-	}
-	c, err := p.tun.DialUDP(ctx, v.control.of(at.Addr()), at)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = c.Close() }() // one datagram
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	b := make([]byte, max(size, probeBytes))
-	copy(b, probeMagic)
-	var seq [8]byte
-	_, _ = rand.Read(seq[:])
-	copy(b[len(probeMagic):], seq[:])
-	begin := time.Now()
-	if _, err := c.Write(b); err != nil {
-		return 0, err
-	}
-	in := make([]byte, 2048)
-	for {
-		n, err := c.Read(in)
-		if err != nil {
-			if ctx.Err() != nil {
-				return 0, errors.New("no answer in time")
-			}
-			return 0, err
-		}
-		if n == len(b) && binary.BigEndian.Uint64(in[len(probeMagic):]) == binary.BigEndian.Uint64(seq[:]) {
-			return time.Since(begin), nil
-		}
-	}
 }
 
 // Bundle implements server.Diagnoser: what helps to find a fault, and no secret. The state's secrets are never read for it

@@ -15,7 +15,9 @@ import (
 const (
 	silenceLimit = 1500 * time.Millisecond // for an answer to a datagram
 	echoLimit    = 1200 * time.Millisecond
+	mtuLimit     = 900 * time.Millisecond
 	echoCount    = 8
+	echoSpan     = 2 * time.Second // after which half as many will do
 	maxLoss      = 0.25
 	maxRTT       = 500 * time.Millisecond
 	keepaliveAge = 4 * time.Minute // WireGuard makes a new handshake every two while it is kept alive
@@ -239,7 +241,8 @@ func (q *inquiry) echoes(ctx context.Context) *echoFacts {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkDeadline-time.Second)
 		defer cancel()
 		f := &q.echoSeen
-		for f.sent < echoCount {
+		begin := time.Now()
+		for f.sent < echoCount && (f.sent < echoCount/2 || time.Since(begin) < echoSpan) {
 			ectx, stop := context.WithTimeout(ctx, echoLimit)
 			rtt, err := q.subject.Echo(ectx, 64)
 			stop()
@@ -300,7 +303,7 @@ func checkMTU(ctx context.Context, q *inquiry) Finding {
 	for _, size := range mtuSizes {
 		passed := false
 		for try := 0; try < 3 && !passed && ctx.Err() == nil; try++ {
-			ectx, cancel := context.WithTimeout(ctx, echoLimit/2)
+			ectx, cancel := context.WithTimeout(ctx, mtuLimit)
 			_, err := q.subject.Echo(ectx, size)
 			cancel()
 			passed = err == nil

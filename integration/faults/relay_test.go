@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // relayHost is the address by which agents and connectors know the gateway; 127.0.0.0/8 is all loopback on Linux.
@@ -18,6 +20,11 @@ const relayHost = "127.0.0.2"
 type udpRelay struct {
 	blocked atomic.Bool
 	maxSize atomic.Int64 // larger datagrams are swallowed; 0: none
+	every   atomic.Int64 // one in so many is dropped; 0: none
+	delay   atomic.Int64 // nanoseconds
+	count   atomic.Int64
+	// instead is where datagrams for the first server go instead.
+	instead atomic.Pointer[netip.AddrPort]
 	socks   []*net.UDPConn
 	wg      sync.WaitGroup
 	once    sync.Once
@@ -33,7 +40,8 @@ func newUDPRelay(tb testing.TB, servers ...netip.AddrPort) *udpRelay {
 		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(relayHost), Port: int(s.Port())})
 		must(tb, err)
 		r.socks = append(r.socks, c)
-		r.wg.Go(func() { r.serve(c, s) })
+		first := len(r.socks) == 1
+		r.wg.Go(func() { r.serve(c, s, first) })
 	}
 	tb.Cleanup(r.close)
 	return r
@@ -50,12 +58,18 @@ func (r *udpRelay) close() {
 }
 
 func (r *udpRelay) passes(n int) bool {
+	if every := r.every.Load(); every > 0 && r.count.Add(1)%every == 0 {
+		return false
+	}
 	most := r.maxSize.Load()
 	return !r.blocked.Load() && (most == 0 || int64(n) <= most)
 }
 
-func (r *udpRelay) serve(front *net.UDPConn, server netip.AddrPort) {
-	backs := map[netip.AddrPort]*net.UDPConn{}
+// way is a sender and where it leads.
+type way struct{ from, to netip.AddrPort }
+
+func (r *udpRelay) serve(front *net.UDPConn, server netip.AddrPort, first bool) {
+	backs := map[way]*net.UDPConn{}
 	defer func() {
 		for _, b := range backs {
 			_ = b.Close()
@@ -70,15 +84,19 @@ func (r *udpRelay) serve(front *net.UDPConn, server netip.AddrPort) {
 		if !r.passes(n) {
 			continue
 		}
-		b := backs[from]
+		to := server
+		if other := r.instead.Load(); other != nil && first {
+			to = *other
+		}
+		b := backs[way{from, to}]
 		if b == nil {
-			if b, err = net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(server)); err != nil {
+			if b, err = net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(to)); err != nil {
 				return
 			}
-			backs[from] = b
+			backs[way{from, to}] = b
 			r.wg.Go(func() { r.back(front, b, from) })
 		}
-		_, _ = b.Write(buf[:n])
+		r.later(buf[:n], func(p []byte) { _, _ = b.Write(p) })
 	}
 }
 
@@ -93,9 +111,24 @@ func (r *udpRelay) back(front, b *net.UDPConn, to netip.AddrPort) {
 			continue // refused: the gateway is not there now
 		}
 		if r.passes(n) {
-			_, _ = front.WriteToUDPAddrPort(buf[:n], to)
+			r.later(buf[:n], func(p []byte) { _, _ = front.WriteToUDPAddrPort(p, to) })
 		}
 	}
+}
+
+// later sends now, or after the delay; order is kept by the delay's being the same for all.
+func (r *udpRelay) later(p []byte, send func([]byte)) {
+	d := time.Duration(r.delay.Load())
+	if d == 0 {
+		send(p)
+		return
+	}
+	p = bytes.Clone(p)
+	r.wg.Add(1)
+	time.AfterFunc(d, func() {
+		defer r.wg.Done()
+		send(p)
+	})
 }
 
 func (r *udpRelay) ended(b *net.UDPConn) bool { return b.SetDeadline(noDeadline) != nil }
@@ -124,6 +157,12 @@ func newTCPRelay(tb testing.TB, target string) *tcpRelay {
 		r.wg.Wait()
 	})
 	return r
+}
+
+// close ends the listener too: the port is closed then.
+func (r *tcpRelay) close() {
+	r.block(true)
+	_ = r.ln.Close()
 }
 
 // block ends what is open and everything that comes.

@@ -1,17 +1,23 @@
 package faults_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,7 +35,19 @@ import (
 	"weft/gateway"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	cleanUp, err := trustMiddlebox()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		cleanUp()
+		os.Exit(code)
+	}))
+}
+
+func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 
 const (
 	email = "jdoe@company.com"
@@ -64,32 +82,51 @@ type world struct {
 	stopConn  func()
 	connMap   map[netip.AddrPort]netip.AddrPort
 	ctlConfig control.Config
+	lenient   bool // the gateway may end with an error
+	// gatewayStopped says that there is none to wait for.
+	gatewayStopped bool
 }
 
 // options of a world.
 type options struct {
-	control   func(*control.Config)
-	gateway   func(*gateway.Config)
-	agent     func(*agent.Config)
-	noConnect bool // the agent is registered and not connected
-	noAgent   bool
+	control     func(*control.Config)
+	gateway     func(*gateway.Config)
+	agent       func(*agent.Config)
+	noConnect   bool // the agent is registered and not connected
+	noAgent     bool
+	noGateway   bool
+	lenient     bool
+	noConnector bool
+	front       string // a host name instead of an address for control
 }
 
 func newWorld(tb testing.TB, o options) *world {
 	tb.Helper()
-	w := &world{tb: tb, ctlDir: tb.TempDir(), gwDir: tb.TempDir(), gwCfg: o.gateway}
+	w := &world{tb: tb, ctlDir: tb.TempDir(), gwDir: tb.TempDir(), gwCfg: o.gateway, lenient: o.lenient}
 	w.ctlConfig = control.Config{Dir: w.ctlDir, Listen: freeTCP(tb)}
 	w.front = newTCPRelay(tb, w.ctlConfig.Listen)
 	w.ctlConfig.PublicURL = "https://" + w.front.addr
+	if o.front != "" {
+		_, port, err := net.SplitHostPort(w.front.addr)
+		must(tb, err)
+		w.ctlConfig.PublicURL = "https://" + net.JoinHostPort(o.front, port)
+	}
 	if o.control != nil {
 		o.control(&w.ctlConfig)
 	}
 	w.ctl = controltest.Start(tb, w.ctlConfig)
+	w.ctl.Client.Close()
+	w.ctl.URL = "https://" + w.ctlConfig.Listen // what the test itself asks does not take the agents' way
+	w.ctl.Client = w.ctl.ClientWith(api.Secret(w.ctl.Token))
 	w.fill()
 	w.gwListen, w.connLn = freeUDP(tb), freeUDP(tb)
 	w.relay = newUDPRelay(tb, w.gwListen, w.connLn)
-	w.startGateway()
-	w.startConnector()
+	if w.gatewayStopped = o.noGateway; !o.noGateway {
+		w.startGateway()
+		if !o.noConnector {
+			w.startConnector()
+		}
+	}
 	if !o.noAgent {
 		w.startAgent(o)
 	}
@@ -199,7 +236,7 @@ func (w *world) run(what string, f func(context.Context) error) (stop func()) {
 	stop = func() {
 		once.Do(func() {
 			cancel()
-			if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			if err := <-done; err != nil && !errors.Is(err, context.Canceled) && !w.lenient {
 				w.tb.Errorf("%s: %v", what, err)
 			}
 		})
@@ -259,8 +296,6 @@ func (w *world) change(f func()) {
 	before := w.gw.Stats().Revision
 	f()
 	eventually(w.tb, "the gateway hears of the change", func() bool { return w.gw.Stats().Revision > before })
-	rev := w.gw.Stats().Revision
-	_ = rev
 }
 
 // listed waits until the agent's list has, or has not, a target at a port.
@@ -330,20 +365,84 @@ func logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
+// Ports below those that the system gives to connections, so that none takes one before it is used.
+const firstPort, numPorts = 20000, 12000
+
+var nextPort = func() *atomic.Uint32 {
+	n := new(atomic.Uint32)
+	n.Store(mathrand.Uint32N(numPorts))
+	return n
+}()
+
+// freePort finds a port that both transports have free on all loopback addresses that the tests use.
+func freePort(tb testing.TB) uint16 {
+	tb.Helper()
+	for range 100 {
+		port := firstPort + int(nextPort.Add(1)%numPorts)
+		if portFree(tb, port) {
+			return uint16(port)
+		}
+	}
+	tb.Fatal("no port is free")
+	return 0
+}
+
+func portFree(tb testing.TB, port int) bool {
+	tb.Helper()
+	for _, host := range []string{"127.0.0.1", relayHost} {
+		at := net.JoinHostPort(host, strconv.Itoa(port))
+		l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", at)
+		if err != nil {
+			return false
+		}
+		p, err := (&net.ListenConfig{}).ListenPacket(tb.Context(), "udp", at)
+		_ = l.Close()
+		if err != nil {
+			return false
+		}
+		_ = p.Close()
+	}
+	return true
+}
+
 func freeTCP(tb testing.TB) string {
 	tb.Helper()
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	must(tb, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(freePort(tb))))
 }
 
 func freeUDP(tb testing.TB) netip.AddrPort {
 	tb.Helper()
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	must(tb, err)
-	defer func() { _ = c.Close() }()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort()
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), freePort(tb))
+}
+
+// tryConnect asks for the tunnel and does not wait for it.
+func (w *world) tryConnect() {
+	w.tb.Helper()
+	ctx, cancel := context.WithTimeout(w.tb.Context(), time.Second)
+	defer cancel()
+	_, _ = w.agent.Connect(ctx)
+}
+
+// blockUDP has the network drop everything between agents and the gateway, and waits until the agent knows.
+func (w *world) blockUDP() {
+	w.tb.Helper()
+	w.relay.blocked.Store(true)
+	w.silent()
+}
+
+func (w *world) silent() {
+	w.tb.Helper()
+	eventually(w.tb, "the agent notices that nobody answers", func() bool {
+		s := w.agent.Status()
+		return s.State == localapi.Connecting && s.Reason == localapi.ReasonGatewayUnreachable
+	})
+}
+
+func removeState(dir string) error { return os.Remove(filepath.Join(dir, "state.json")) }
+
+func dump(v any) string {
+	b, _ := json.MarshalIndent(v, "", " ")
+	return string(b)
 }
 
 // sshHost is an sshd on loopback that trusts a CA.
