@@ -53,10 +53,13 @@ func Explain(ctx context.Context, in Input) (localapi.Explanation, error) {
 	if err := w.locate(); err != nil {
 		return localapi.Explanation{}, err
 	}
-	if w.failed == "" {
+	if w.failed == api.CodeTargetUnknown {
+		w.askAnyway(ctx)
+	}
+	if w.failed == "" && !w.asked {
 		w.device()
 	}
-	if w.failed == "" {
+	if w.failed == "" && !w.asked {
 		w.beyond(ctx)
 	}
 	return w.explanation(), nil
@@ -68,6 +71,7 @@ type walk struct {
 	steps   map[string]localapi.ExplainStep
 	failed  string // the code of the first failure
 	live    bool
+	asked   bool // the gateway was, although the list has nothing
 	dst     targets.Destination
 	network vnet.Network
 	entry   *targets.Entry // what the list says of the target at the port
@@ -153,6 +157,7 @@ func (w *walk) locate() error {
 		}
 	}
 	w.dst = dst
+	w.network = vnet.Network{ID: dst.VNET, Name: string(dst.VNET)}
 	for _, n := range w.in.Networks {
 		if n.ID == dst.VNET {
 			w.network = n

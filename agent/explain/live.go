@@ -53,6 +53,36 @@ func (w *walk) notConnected(s localapi.Status) {
 	}
 }
 
+// askAnyway asks about an address that is on no list: the list may be old, and the account may let its users know of
+// policies that almost let them in. All that is no such word leaves the answer as it was.
+func (w *walk) askAnyway(ctx context.Context) {
+	s := w.in.Status
+	if w.in.Request.Offline || w.in.Ask == nil || !w.dst.Addr.IsValid() || s.State != localapi.Connected || !w.in.HasAddress(w.dst.VNET, w.dst.Addr) {
+		return
+	}
+	a, err := w.in.Ask(ctx, api.FlowQuestion{VNET: w.dst.VNET, Destination: netip.AddrPortFrom(w.dst.Addr, w.in.Request.Port), Login: w.in.Request.Login})
+	if err != nil || !says(a) {
+		return
+	}
+	w.failed, w.live = "", true
+	w.ok(api.StepName, "%s is an address that is not on your list", w.in.Request.Name)
+	w.ok(api.StepTarget, "%s", w.dst.Addr)
+	w.ok(api.StepVNET, "%s", w.network.Name)
+	w.device()
+	w.adopt(a)
+	w.asked = true
+}
+
+// says reports whether a gateway's answer is more than that nothing lets the user reach it.
+func says(a api.FlowAnswer) bool {
+	for _, s := range a.Steps {
+		if s.Step == api.StepPolicy {
+			return s.State == api.StepOK || s.Code == api.CodeRequireMissing || s.Code == api.CodeExcluded
+		}
+	}
+	return false
+}
+
 // beyond asks the gateway, or says what the list says.
 func (w *walk) beyond(ctx context.Context) {
 	if w.in.Request.Offline || w.in.Ask == nil || !w.in.Known {
@@ -141,7 +171,7 @@ func (w *walk) loginNotGranted(step localapi.ExplainStep) {
 	slices.Sort(elsewhere)
 	elsewhere = slices.Compact(elsewhere)
 	here := "none"
-	if len(w.entry.Usernames) > 0 {
+	if w.entry != nil && len(w.entry.Usernames) > 0 {
 		here = strings.Join(w.entry.Usernames, ", ")
 	}
 	step.State, step.Code = localapi.StepFailed, api.CodeLoginNotGranted

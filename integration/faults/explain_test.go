@@ -311,13 +311,25 @@ func adminInjections() map[string]injection {
 		"the device is not known":   told(api.ExplainRequest{Device: "nothing", Target: "web-1", Port: 22}, nil),
 		"the target does not exist": told(api.ExplainRequest{Target: "nowhere", Port: 22}, nil),
 		"the virtual network is not permitted to the device": told(api.ExplainRequest{Target: "far-away", Port: 22}, func(w *world) {
-			name := "near"
-			for i := range 40 {
-				if i == 39 {
-					name = "far-away"
+			var all []string
+			w.change(func() {
+				for i := range 40 {
+					id := w.ctl.VNET(fmt.Sprintf("net-%02d", i))
+					all = append(all, id)
+					w.ctl.Target("near", addr1, id)
 				}
-				w.ctl.Target(name, addr1, w.ctl.VNET(fmt.Sprintf("net-%02d", i)))
-			}
+			})
+			var without string
+			eventually(w.tb, "a network is without a slot", func() bool {
+				for _, id := range all {
+					e := w.adminExplain(api.ExplainRequest{Target: addr1, Port: 22, VNET: id, Offline: true})
+					if e.Code == api.CodeVNETNotPermitted {
+						without = id
+					}
+				}
+				return without != ""
+			})
+			w.ctl.Target("far-away", addr2, without)
 		}),
 		"the target moved to another virtual network": told(api.ExplainRequest{Target: "web-1", Port: 22, VNET: "default"}, (*world).moveTarget),
 		"there is no route":                           told(adminRoot, (*world).deleteRoutes),
@@ -350,9 +362,7 @@ func TestExplain_NothingInTheWay(t *testing.T) {
 	if a.Code != "" || !a.Allowed || len(a.Gateways) != 1 || !a.Gateways[0].Answered {
 		t.Errorf("for administrators: %+v", a)
 	}
-	if w.host.logins.Load() != 2 {
-		t.Errorf("%d logins at the target, want one of each", w.host.logins.Load())
-	}
+	eventually(t, "the target had a login of each", func() bool { return w.host.logins.Load() == 2 })
 	off := w.explain(localapi.ExplainRequest{Name: "web-1", Port: 22, Login: "root", Offline: true})
 	if off.Code != "" || off.Live {
 		t.Errorf("offline: %+v", off)
