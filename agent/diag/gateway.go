@@ -6,6 +6,7 @@ import (
 	"net"
 	"sort"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 
 const (
 	silenceLimit = 1500 * time.Millisecond // for an answer to a datagram
-	echoLimit    = 1200 * time.Millisecond
+	echoLimit    = time.Second
 	mtuLimit     = 900 * time.Millisecond
 	echoCount    = 8
+	echoTries    = 3               // before it is called silent
 	echoSpan     = 2 * time.Second // after which half as many will do
 	maxLoss      = 0.25
 	maxRTT       = 500 * time.Millisecond
@@ -42,43 +44,67 @@ func (q *inquiry) silence(ctx context.Context) *silenceFacts {
 	return &q.silenceSeen
 }
 
+// listen asks all endpoints at the same time.
 func (q *inquiry) listen(ctx context.Context) silenceFacts {
 	f := silenceFacts{connected: -1}
+	var mu sync.Mutex // guards f
+	var wg sync.WaitGroup
 	for _, g := range q.subject.Gateways {
 		for _, e := range g.Endpoints {
-			at, err := q.resolve(ctx, e)
-			if err != nil {
-				f.dnsErr = err
-				continue
-			}
-			f.resolved = true
-			f.asked = append(f.asked, at)
-			if q.knock(ctx, at, handshakeLike(), nil) == knockRefused {
-				f.refused = at
-			}
+			wg.Go(func() { q.ask(ctx, e, false, &mu, &f) })
 		}
 		for _, e := range g.CheckEndpoints {
-			at, err := q.resolve(ctx, e)
-			if err != nil {
-				continue
-			}
-			f.asked = append(f.asked, at)
-			if q.knock(ctx, at, strangeQUIC(), isVersionNegotiation) == knockAnswered {
-				f.answered = at
-			}
+			wg.Go(func() { q.ask(ctx, e, true, &mu, &f) })
 		}
 	}
 	if q.subject.AskControl != nil && !q.connected() {
-		if list, err := q.subject.AskControl(ctx); err == nil {
+		wg.Go(func() {
+			list, err := q.subject.AskControl(ctx)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
 			f.connected = 0
 			for _, g := range list {
 				if g.Connected {
 					f.connected++
 				}
 			}
-		}
+		})
 	}
+	wg.Wait()
+	sort.Strings(f.asked)
 	return f
+}
+
+// ask knocks at one endpoint, of WireGuard or of the service beside it.
+func (q *inquiry) ask(ctx context.Context, endpoint string, beside bool, mu *sync.Mutex, f *silenceFacts) {
+	at, err := q.resolve(ctx, endpoint)
+	if err != nil {
+		mu.Lock()
+		defer mu.Unlock()
+		if !beside {
+			f.dnsErr = err
+		}
+		return
+	}
+	var answer knocked
+	if beside {
+		answer = q.knock(ctx, at, strangeQUIC(), isVersionNegotiation)
+	} else {
+		answer = q.knock(ctx, at, handshakeLike(), nil)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	f.asked = append(f.asked, at)
+	f.resolved = f.resolved || !beside
+	switch {
+	case beside && answer == knockAnswered:
+		f.answered = at
+	case !beside && answer == knockRefused:
+		f.refused = at
+	}
 }
 
 func (q *inquiry) resolve(ctx context.Context, endpoint string) (string, error) {
@@ -249,7 +275,7 @@ func (q *inquiry) echoes(ctx context.Context) *echoFacts {
 			f.sent++
 			if err != nil {
 				f.err = err
-				if f.received == 0 && f.sent >= 2 {
+				if f.received == 0 && f.sent >= echoTries {
 					return // it is silent; no need to know it better
 				}
 				continue

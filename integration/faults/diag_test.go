@@ -321,7 +321,7 @@ func diagInjections() map[string]injection {
 		}),
 		"another WireGuard server is at the gateway's endpoint": found(nil, (*world).otherWireGuard),
 		"UDP is blocked":            found(nil, (*world).blockUDP),
-		"the network loses packets": found(nil, func(w *world) { w.relay.every.Store(3) }),
+		"the network loses packets": found(nil, func(w *world) { w.relay.every.Store(4) }),
 		"the network is slow":       found(nil, func(w *world) { w.relay.delay.Store(int64(280 * time.Millisecond)) }),
 		"an MTU black hole":         found(nil, func(w *world) { w.relay.maxSize.Store(1000) }),
 		"the gateway restarted": found(nil, func(w *world) {

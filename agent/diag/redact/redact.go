@@ -145,21 +145,34 @@ func (s *Scrubber) field(match string) string {
 
 // keyLike replaces long runs of base64 or hex, but not paths and words.
 func keyLike(run string) string {
-	digits, upper, lower := 0, 0, 0
-	for _, r := range run {
-		switch {
-		case r >= '0' && r <= '9':
-			digits++
-		case r >= 'A' && r <= 'Z':
-			upper++
-		case r >= 'a' && r <= 'z':
-			lower++
+	words := strings.FieldsFunc(run, func(r rune) bool { return r == '/' || r == '_' || r == '-' })
+	if len(words) == 0 {
+		return run // a rule of dashes
+	}
+	for _, w := range words {
+		if !wordLike(w) {
+			return Mark
 		}
 	}
-	if strings.Count(run, "/") > 2 && digits < 4 || digits == 0 && (upper == 0 || lower == 0) {
-		return run // a path, or a word of one case
+	return run
+}
+
+// maxWord is longer than words are, and shorter than what is worth guessing.
+const maxWord = 20
+
+// wordLike tells a word or a number from a piece of a key, which has digits between letters or capitals inside.
+func wordLike(w string) bool {
+	if len(w) > maxWord {
+		return false
 	}
-	return Mark
+	digits := strings.Trim(w, "0123456789")
+	if digits == "" {
+		return len(w) <= 12 // a number
+	}
+	if digits != w {
+		return false // digits beside letters
+	}
+	return strings.ToLower(w[1:]) == w[1:] && !strings.Contains(w, "+")
 }
 
 // anonymous replaces who and where.
