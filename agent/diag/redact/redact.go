@@ -95,7 +95,8 @@ var patterns = sync.OnceValue(func() (p struct {
 	p.pem = regexp.MustCompile(`(?s)-----BEGIN [^-]+-----.*?(-----END [^-]+-----|$)`)
 	p.userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2})[^\s/?#"'<>@]*(?:@[^\s/?#"'<>@]*)*@`)
 	p.header = regexp.MustCompile(`(?i)\b(bearer|basic|digest|negotiate)[ +]+[A-Za-z0-9._~+/=:-]{4,}`)
-	p.field = regexp.MustCompile(`(?i)([A-Za-z0-9_.-]*(?:passw(?:or)?d|passphrase|passwd|secret|token|private[_-]?key|preshared[_-]?key|api[_-]?key|auth[_-]?key|authorization|credential|cookie|enrolment|key_pem)[A-Za-z0-9_]*\\?["']?\s*[:=]\s*)(\\"(?:[^"\\]|\\[^"])*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&}\]]+)`)
+	// The quotes of JSON in a log line, or of JSON in JSON, have one or more backslashes before them.
+	p.field = regexp.MustCompile(`(?i)([A-Za-z0-9_.-]*(?:passw(?:or)?d|passphrase|passwd|secret|token|private[_-]?key|preshared[_-]?key|api[_-]?key|auth[_-]?key|authorization|credential|cookie|enrolment|key_pem)[A-Za-z0-9_]*\\*["']?\s*[:=]\s*)(\\+"[^"]*"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&}\]\\]+)`)
 	p.token = regexp.MustCompile(`weft1\.[A-Za-z0-9._~+/=-]+|weft_[a-z]+_[A-Za-z0-9_-]+|eyJ[A-Za-z0-9_+/=.-]{12,}|\b(?:gh[pousr]_|glpat-|xox[abprs]-|AKIA|sk-|AGE-SECRET-KEY-)[A-Za-z0-9_-]{8,}`)
 	p.key = regexp.MustCompile(`[A-Za-z0-9+/_-]{40,}={0,2}`)
 	p.email = regexp.MustCompile(`[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)+`)
@@ -132,8 +133,9 @@ func (s *Scrubber) field(match string) string {
 	switch {
 	case value == "true", value == "false", value == "null", value == `""`:
 		return match // a flag, or nothing at all
-	case strings.HasPrefix(value, `\"`):
-		return m[1] + `\"` + Mark + `\"`
+	case strings.HasPrefix(value, `\`):
+		quote := value[:strings.IndexByte(value, '"')+1]
+		return m[1] + quote + Mark + quote
 	case strings.HasPrefix(value, `"`):
 		return m[1] + `"` + Mark + `"`
 	case strings.HasPrefix(value, `'`):
