@@ -27,6 +27,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"weft/agent/diag"
 	"weft/agent/fault"
 	"weft/agent/liveness"
 	"weft/agent/localapi"
@@ -66,6 +67,8 @@ type Config struct {
 	Logger    *slog.Logger
 	// OnReady is called when everything listens.
 	OnReady func(Ready)
+	// Diag is what the checks of diag see of this system; zero: the real thing.
+	Diag diag.Env
 	// Times of the liveness checks; zero means their defaults.
 	Times liveness.Times
 
@@ -97,6 +100,7 @@ type Agent struct {
 	status statusBoard
 	flows  *flowTable
 	trim   trimmer
+	ring   *diag.Log // the end of the log, for diag
 
 	// Read once per flow.
 	view     atomic.Pointer[view]
@@ -155,7 +159,8 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
+	ring := new(diag.Log)
+	a := &Agent{cfg: cfg, log: ring.Tee(cfg.Logger), ring: ring, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
 	a.trim.collect = collectTwice
 	a.status.init()
 	return a, nil

@@ -24,6 +24,7 @@ type plane struct {
 	// nudge has the link checked when a flow is opened after silence, check at once,
 	// hope also makes an outage count as young.
 	nudge, check, hope func()
+	echo               *echoer
 }
 
 // destination is where a flow goes and from which address.

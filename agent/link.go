@@ -45,6 +45,7 @@ type link struct {
 	mon    *liveness.Monitor
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	echo   *echoer
 	ctx    context.Context //nolint:containedctx // the life of the link, for its name lookups
 
 	using sync.Mutex // held over a change of candidate, which may look a name up
@@ -82,6 +83,7 @@ func newLink(ctx context.Context, a *Agent, key tunnel.PrivateKey, v *view, rejo
 	if l.tun, err = tunnel.New(tunnel.Config{PrivateKey: key, Logger: quiet(a.log)}); err != nil { //nolint:contextcheck // the tunnel outlives the call that makes it
 		return nil, err
 	}
+	l.echo = &echoer{tun: l.tun}
 	l.mon = liveness.New(liveness.Config{Link: l, Listener: l, Times: a.cfg.Times})
 	ctx, l.cancel = context.WithCancel(ctx)
 	l.ctx = ctx
@@ -116,7 +118,7 @@ func (l *link) apply(ctx context.Context, v *view) error {
 	if err != nil {
 		return err
 	}
-	l.a.plane.Store(&plane{tun: l.tun, addrs: v.addrs, nudge: l.mon.Nudge, check: l.mon.Check, hope: l.mon.Hope})
+	l.a.plane.Store(&plane{tun: l.tun, addrs: v.addrs, nudge: l.mon.Nudge, check: l.mon.Check, hope: l.mon.Hope, echo: l.echo})
 	for _, a := range gone {
 		if err := l.tun.RemoveAddress(a); err != nil {
 			return err

@@ -66,6 +66,9 @@ type AgentGateway struct {
 	ProbePort uint16     `json:"probe_port"`
 	// Epoch changes whenever the gateway restarted (lost its WireGuard sessions): the agent forces a handshake.
 	Epoch string `json:"epoch"`
+	// CheckEndpoints are further UDP endpoints of the gateway's host, of QUIC (RFC 9000). They are not for the agent's traffic: an
+	// answer there (version negotiation) tells diag whether UDP to that host is blocked altogether.
+	CheckEndpoints []string `json:"check_endpoints,omitempty"`
 }
 
 // AgentNetwork is a VNET that the device may use and its slot.
@@ -121,6 +124,8 @@ type GatewaySyncSelf struct {
 	StaleAfterSeconds int `json:"stale_after_seconds"`
 	// SSHCAPublicKey is the authorized_keys form of the CA that signs upstream logins; empty: no CA yet, SSH is refused with that reason.
 	SSHCAPublicKey string `json:"ssh_ca_public_key"`
+	// ExplainAlmost lets users know of a policy that includes them and still does not let them in.
+	ExplainAlmost bool `json:"explain_almost,omitempty"`
 }
 
 // WireNetwork is a VNET.

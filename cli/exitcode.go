@@ -15,6 +15,7 @@ const (
 	codeNoSSH  = "no_ssh_client"
 	codeBroken = "stream_broken"
 	codeNotUp  = "connect_failed"
+	codeFault  = "fault_found"
 )
 
 // The exit codes. They are kept stable; docs/exit-codes.md is made from exitTable.
@@ -35,6 +36,7 @@ const (
 	exitConflict      = 13
 	exitUnavailable   = 14
 	exitLimit         = 15
+	exitFault         = 16
 	exitNoSSH         = 127
 	exitInterrupted   = 130
 )
@@ -122,6 +124,9 @@ var exitTable = []exit{
 	{exitLimit, "a documented limit was reached", []reason{
 		{string(kind.Limit), hintAgain},
 	}},
+	{exitFault, "`warp-cli explain` or `warp-cli diag` found a fault; the result on stdout, complete, names it", []reason{
+		{codeFault, ""},
+	}},
 	{exitNoSSH, "`warp-cli ssh` found no OpenSSH client", []reason{
 		{codeNoSSH, "install OpenSSH (Debian: apt install openssh-client; Fedora: dnf install openssh-clients; " +
 			"Windows: Add-WindowsCapability -Online -Name OpenSSH.Client)"},
@@ -153,7 +158,8 @@ func ExitCodesMarkdown() string {
 They are stable: a number keeps its meaning. A command that did not do what it
 was asked for never ends with 0. Results go to stdout, everything else to stderr.
 
-With ` + "`--json`" + ` a failure leaves stdout empty and writes one line to stderr:
+With ` + "`--json`" + ` a failure leaves stdout empty and writes one line to stderr (exit code 16 alone: the result is on stdout, and
+the line on stderr says what was found):
 
 ` + "```json" + `
 {"schema_version":1,"code":"not_registered","message":"...","hint":"...","exit_code":5}

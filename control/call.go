@@ -33,6 +33,8 @@ type endpoint struct {
 	auth authenticator
 	// area is what an API token needs a permission for; "" with authAPI: only one that may do everything.
 	area area
+	// reads says that it changes nothing, whatever its method.
+	reads bool
 	// serve answers with an envelope; stream writes the response itself. Exactly one is set.
 	serve  func(ctx context.Context, q *call) (answer, error)
 	stream func(ctx context.Context, q *call, w http.ResponseWriter) error
@@ -110,7 +112,7 @@ func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) 
 		return noRoute(q.r.URL.Path)
 	}
 	if q.token.ID != "" {
-		if err := permit(&q.token, e.area, q.r.Method); err != nil {
+		if err := permit(&q.token, e); err != nil {
 			return err
 		}
 	}

@@ -61,6 +61,9 @@ type Config struct {
 	MaxConnections int
 	// EnrolPerMinute bounds the enrolments of one address, EnrolTotalPerMinute those of all; 0 means 120 and 3,000.
 	EnrolPerMinute, EnrolTotalPerMinute int
+	// ExplainAlmost lets "warp-cli explain" name a policy that includes its user and still does not let them in (a require rule
+	// that is not met, an exclude rule). Otherwise that looks like a target that does not exist.
+	ExplainAlmost bool
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 	// Now is the clock of certificates and records; nil means time.Now.
@@ -109,6 +112,7 @@ type Control struct {
 	moves      *rates[string] // by device
 	lastSeen   *lastSeen      // of devices
 	lastUsed   *lastSeen      // of API tokens
+	questions  *questions
 	listener   net.Listener
 	publicURL  string
 	ready      chan struct{}
@@ -128,7 +132,7 @@ func New(cfg Config) (*Control, error) {
 		lastUsed: newLastSeen(func(ctx context.Context, tx *store.Tx, at map[string]time.Time) error {
 			return tx.SetTokensUsed(ctx, at)
 		}),
-		ready: make(chan struct{}),
+		questions: newQuestions(), ready: make(chan struct{}),
 		enrolments: newRates[netip.Addr](
 			perMinute(cfg.EnrolPerMinute), cfg.EnrolPerMinute/2+1, perMinute(cfg.EnrolTotalPerMinute), cfg.EnrolTotalPerMinute/2+1),
 		moves: newRates[string](perMinute(movesPerMinute), movesPerMinute, perMinute(allMovesPerMin), allMovesBurst),
@@ -154,6 +158,7 @@ func (c *Control) open() error {
 		return err
 	}
 	c.hub = newHub(c.store, c.log)
+	c.hub.explainAlmost = c.cfg.ExplainAlmost
 	if c.listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", c.cfg.Listen); err != nil {
 		return kind.New(kind.Unavailable, "cannot listen on %s", c.cfg.Listen).WithCause(err).
 			WithHint("another program may have the port; choose another one")

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"strings"
 
 	"weft/api"
 )
@@ -12,7 +13,7 @@ type serveFunc = func(context.Context, *call) (answer, error)
 func (c *Control) routes() *router {
 	t := &router{}
 	for pattern, serve := range c.managementEndpoints() {
-		t.add(pattern, &endpoint{auth: authAPI, area: areaOf(pattern), serve: serve})
+		t.add(pattern, &endpoint{auth: authAPI, area: areaOf(pattern), reads: strings.HasPrefix(pattern, "GET "), serve: serve})
 	}
 	for pattern, e := range map[string]*endpoint{
 		"GET " + api.PathHealth:              {auth: authNone, serve: c.health},
@@ -25,6 +26,10 @@ func (c *Control) routes() *router {
 		"PUT " + api.PathGatewaySelf:         {auth: authGateway, serve: c.reportGateway},
 		"GET " + api.PathGatewaySync:         {auth: authGateway, stream: c.syncGateway},
 		"POST " + api.PathGatewayCertificate: {auth: authGateway, serve: c.signCertificate},
+		"GET " + api.PathGatewayQuestions:    {auth: authGateway, stream: c.askGateway},
+		"POST " + api.PathGatewayAnswers:     {auth: authGateway, serve: c.hearGateway},
+		"GET " + api.PathAgentGateways:       {auth: authDevice, serve: c.agentGateways},
+		"POST " + api.PathExplain:            {auth: authAPI, area: areaWeft, reads: true, serve: c.explain},
 		"GET " + api.PathConnectorSync:       {auth: authConnector, stream: c.syncConnector},
 	} {
 		t.add(pattern, e)

@@ -23,6 +23,8 @@ type hub struct {
 	store *store.Store
 	log   *slog.Logger
 	pool  vnet.Pool
+	// explainAlmost is passed on to the gateways.
+	explainAlmost bool
 
 	current atomic.Pointer[view]
 	// behind holds a token when a revision was seen that is newer than the current view.
@@ -69,7 +71,7 @@ func (h *hub) rebuild(ctx context.Context) error {
 	if old != nil && v.revision == old.revision {
 		return nil
 	}
-	v.account, v.pool = h.store.Account(), h.pool
+	v.account, v.pool, v.explainAlmost = h.store.Account(), h.pool, h.explainAlmost
 	if err := v.compile(old); err != nil {
 		h.log.ErrorContext(ctx, "compile policy; everything is denied until it is repaired", "policy_rev", v.revision, "error", err)
 	}

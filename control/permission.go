@@ -1,7 +1,6 @@
 package control
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 
@@ -74,14 +73,14 @@ func areaOf(pattern string) area {
 	return ""
 }
 
-// permit reports whether a token may use an endpoint of an area by a method: to read takes Read or Write, all else Write.
-func permit(t *store.Token, a area, method string) error {
-	needs := []string{PermissionAll}
+// permit reports whether a token may use an endpoint: to read takes Read or Write of its area, all else Write.
+func permit(t *store.Token, e *endpoint) error {
+	a, needs := e.area, []string{PermissionAll}
 	switch {
 	case a == areaOwn:
 		return nil
 	case a == "":
-	case method == http.MethodGet || method == http.MethodHead:
+	case e.reads:
 		needs = append(needs, a.read(), a.write())
 	default:
 		needs = append(needs, a.write())

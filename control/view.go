@@ -49,9 +49,11 @@ type view struct {
 	in        inputs
 	account   store.Account
 	pool      vnet.Pool
-	snapshot  *access.Snapshot
-	identity  map[string]*access.Identity
-	device    map[string]*store.Device
+	// explainAlmost lets users hear of a policy that includes them and still does not let them in.
+	explainAlmost bool
+	snapshot      *access.Snapshot
+	identity      map[string]*access.Identity
+	device        map[string]*store.Device
 	// shared are the collections that every gateway gets alike.
 	shared map[string]api.Collection
 	// superseded is closed when a newer view is there.
@@ -356,6 +358,7 @@ func (v *view) agentGateways() map[string]api.AgentGateway {
 		m[g.ID] = api.AgentGateway{
 			ID: g.ID, Name: g.Name, PublicKey: g.Report.PublicKey, Endpoints: g.Report.Endpoints,
 			ProbeV4: v4, ProbeV6: v6, ProbePort: probePort, Epoch: g.Report.Epoch,
+			CheckEndpoints: g.Report.ConnectorEndpoints,
 		}
 	}
 	return m
@@ -398,7 +401,7 @@ func (v *view) gatewayDocument(id, tokenHash string) (api.Document, error) {
 	return v.document("gateway/"+id, func() (api.Document, error) {
 		self, err := json.Marshal(api.GatewaySyncSelf{
 			GatewayID: id, AccountID: v.account.ID, PoolV4: v.pool.V4, PoolV6: v.pool.V6, ProbePort: probePort,
-			StaleAfterSeconds: staleAfterSeconds, SSHCAPublicKey: v.in.caPublicKey,
+			StaleAfterSeconds: staleAfterSeconds, SSHCAPublicKey: v.in.caPublicKey, ExplainAlmost: v.explainAlmost,
 		})
 		if err != nil {
 			return api.Document{}, fmt.Errorf("render self: %w", err)

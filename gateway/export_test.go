@@ -29,3 +29,9 @@ func (g *Gateway) BytesDownForTest() int64 {
 	}
 	return n
 }
+
+// ExplainsRefusedForTest counts questions over the limit.
+func (g *Gateway) ExplainsRefusedForTest() uint64 { return g.explains.refusals() }
+
+// ParseQuestionForTest reads what a device sent.
+var ParseQuestionForTest = parseQuestion

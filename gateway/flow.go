@@ -48,6 +48,10 @@ var errStopping = &sessions.CutError{Reason: endStopping, Message: "the gateway 
 // HandleTCP decides about a flow, dials, accepts and relays. It owns the request, and returns when the flow is over.
 func (g *Gateway) HandleTCP(ctx context.Context, r *tunnel.TCPRequest) {
 	f := r.Flow()
+	if d, ok := g.view.Load().Probe(f.Source.Addr(), f.Destination); ok {
+		g.handleExplain(ctx, r, d)
+		return
+	}
 	v := g.decide(enforce.Flow{Source: f.Source.Addr(), Destination: f.Destination, Transport: targets.TransportTCP})
 	if !v.Allow {
 		g.deny(ctx, f, targets.TransportTCP, v, string(v.Reason))

@@ -67,6 +67,7 @@ type Gateway struct {
 	table    *sessions.Table
 	denials  *denials
 	probes   *probes
+	explains *explains
 	flows    sync.WaitGroup // UDP flows and probes; TCP flows are the tunnel's handlers
 	counts   counters
 
@@ -87,8 +88,8 @@ func New(cfg Config) (*Gateway, error) {
 		cfg: cfg, log: cfg.Logger, store: store{cfg.StateDir}, epoch: uuid.NewString(),
 		newTunnel: tunnel.New, openAudit: audit.Open, now: time.Now, udpIdle: udpIdle,
 		table: sessions.New(cfg.Limits.Sessions), denials: newDenials(),
-		probes: newProbes(cfg.Limits.MaxProbesPerDevice),
-		ready:  make(chan struct{}), gotState: make(chan struct{}),
+		probes: newProbes(cfg.Limits.MaxProbesPerDevice), explains: newExplains(),
+		ready: make(chan struct{}), gotState: make(chan struct{}),
 	}
 	var err error
 	if g.keys, err = loadKeys(cfg.StateDir); err != nil {
@@ -184,6 +185,7 @@ func (g *Gateway) serve(ctx context.Context) error {
 	grp.Go(func() error { return g.watch(gctx) })
 	grp.Go(func() error { return g.announce(gctx) })
 	grp.Go(func() error { return g.housekeeping(gctx) })
+	grp.Go(func() error { return g.answerQuestions(gctx) })
 	err := grp.Wait()
 	if ctx.Err() != nil {
 		return nil

@@ -50,6 +50,7 @@ The first API token comes from "weft control token create --name N".`,
 	cmd.Flags().StringVar(&o.TLSCertFile, "tls-cert", "", "PEM certificate chain; default: the built-in authority issues one")
 	cmd.Flags().StringVar(&o.TLSKeyFile, "tls-key", "", "PEM key of --tls-cert")
 	cmd.Flags().StringSliceVar(&o.Hostnames, "hostname", nil, "name or address that the built-in certificate covers besides the listen address (repeatable)")
+	cmd.Flags().BoolVar(&o.ExplainAlmost, "explain-almost", false, "let \"warp-cli explain\" name a policy that includes its user and still does not let them in")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	cmd.AddCommand(newToken(), newControlAccount())
 	return cmd

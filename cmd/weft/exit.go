@@ -24,6 +24,7 @@ const (
 	exitConflict    = 6
 	exitUnavailable = 7
 	exitTimeout     = 8
+	exitFound       = 9
 )
 
 const exitHelp = `
@@ -37,6 +38,7 @@ Exit status:
   6  a conflict: port in use, directory in use, object exists
   7  something needed does not answer
   8  no answer in time
+  9  "weft explain" found something in the way
   10-15 belong to "weft probe"
 `
 
@@ -52,6 +54,9 @@ func exitCode(err error) int {
 	}
 	if _, ok := errors.AsType[usageError](err); ok || isCobraUsage(err) {
 		return exitUsage
+	}
+	if _, ok := errors.AsType[foundError](err); ok {
+		return exitFound
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return exitConflict

@@ -60,6 +60,7 @@ type Listener struct {
 
 	mu       sync.Mutex
 	sessions map[vnet.TunnelID][]*session
+	left     map[vnet.TunnelID]time.Time // when the last session of a tunnel ended, while the tunnel exists
 	total    int
 	next     uint // rotates the start of the search
 	// handshakes are the connections that have not proved themselves, by host; handshaking is their sum.
@@ -100,7 +101,7 @@ func Listen(cfg Config) (*Listener, error) {
 	}
 	l := &Listener{
 		cfg: cfg, socket: socket, transport: tr,
-		keyed: make(chan struct{}), sessions: make(map[vnet.TunnelID][]*session), handshakes: make(map[netip.Addr]int),
+		keyed: make(chan struct{}), sessions: make(map[vnet.TunnelID][]*session), left: make(map[vnet.TunnelID]time.Time), handshakes: make(map[netip.Addr]int),
 	}
 	l.keys.Store(&map[vnet.TunnelID][]byte{})
 	// A connector opens one stream of its own: the one with its Hello.
@@ -195,6 +196,7 @@ func (l *Listener) all() []*session {
 // SetTunnels replaces the tunnels and their keys; sessions of a tunnel that is gone, or whose key changed, end.
 func (l *Listener) SetTunnels(keys map[vnet.TunnelID][]byte) {
 	l.keys.Store(&keys)
+	l.forgetLeft(keys)
 	l.keyedOnce.Do(func() { close(l.keyed) })
 	for _, s := range l.all() {
 		if k, ok := keys[s.tunnel]; !ok || !hmac.Equal(k, s.key) {
@@ -398,6 +400,9 @@ func (l *Listener) remove(s *session) {
 
 func (l *Listener) setLocked(t vnet.TunnelID, list []*session) {
 	if len(list) == 0 {
+		if len(l.sessions[t]) > 0 {
+			l.left[t] = time.Now()
+		}
 		delete(l.sessions, t)
 		return
 	}

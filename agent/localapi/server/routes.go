@@ -44,6 +44,9 @@ func (s *Server) routeTable() []route {
 		{get, localapi.PathTargets, reader, s.targets, []string{"attribute", "username", "hostname", "protocol", "port", "vnet", "id", "ip"}, "target list"},
 		{get, localapi.PathResolve, reader, s.resolve, []string{"name", "vnet", "port"}, "target list"},
 		{post, localapi.PathDial, operator, s.dial, nil, "nc NAME PORT"},
+		{post, localapi.PathExplain, operator, s.explain, nil, "explain TARGET:PORT"},
+		{post, localapi.PathDiag, operator, s.diag, nil, "diag"},
+		{post, localapi.PathDiagBundle, operator, s.diagBundle, nil, "diag --bundle FILE"},
 		{get, localapi.PathEvents, reader, s.events, nil, "status"},
 	}...)
 }

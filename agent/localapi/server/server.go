@@ -41,6 +41,8 @@ type Agent interface {
 	Resolve(name, vnet string, port uint16) (localapi.Resolution, error)
 	DialFlow(ctx context.Context, d localapi.Dial) (relay.Flow, error)
 	Subscribe() (Subscription, error)
+	Explainer
+	Diagnoser
 }
 
 // TargetQuery is the filter of a target list: AND across fields, OR within one.
