@@ -48,6 +48,9 @@ type Config struct {
 	StateDir string
 	// Socket is where the local API listens. Empty: localsock.ListenPath.
 	Socket string
+	// Listener serves the local API instead of a socket that the agent makes: one that a service manager opened.
+	// Run closes it.
+	Listener *localsock.Listener
 	// ProxyListen is where SOCKS5 and HTTP CONNECT listen. Empty: proxy.DefaultListen; "off": nowhere.
 	ProxyListen string
 	// AllowRemoteProxy permits a ProxyListen that is not loopback.
@@ -102,6 +105,8 @@ type Agent struct {
 	proxy    *proxy.Server
 	api      *server.Server
 	kick     chan struct{} // to Run's manager: the registration changed
+
+	beats chan chan<- struct{} // from Alive to the main loop
 }
 
 // New validates cfg; it starts nothing and touches no file.
@@ -113,7 +118,10 @@ func New(cfg Config) (*Agent, error) {
 		}
 		cfg.StateDir = dir
 	}
-	if cfg.Socket == "" {
+	switch {
+	case cfg.Listener != nil:
+		cfg.Socket = cfg.Listener.Path()
+	case cfg.Socket == "":
 		cfg.Socket = localsock.ListenPath()
 	}
 	if cfg.ProxyListen == "" {
@@ -133,7 +141,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.ForceFile = cfg.ForceFile || os.Getenv(EnvKeyStore) == keyStoreFile
-	a := &Agent{cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
+	a := &Agent{cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1), beats: make(chan chan<- struct{})}
 	a.status.init()
 	return a, nil
 }
@@ -225,6 +233,9 @@ func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
 }
 
 func (a *Agent) listenSocket(ctx context.Context) (*localsock.Listener, error) {
+	if a.cfg.Listener != nil {
+		return a.cfg.Listener, nil
+	}
 	ln, err := localsock.Listen(ctx, a.cfg.Socket)
 	switch {
 	case err == nil:
@@ -277,6 +288,8 @@ func (a *Agent) manage(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-a.kick:
+		case b := <-a.beats:
+			close(b)
 		}
 	}
 }
