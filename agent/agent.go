@@ -49,6 +49,9 @@ type Config struct {
 	StateDir string
 	// Socket is where the local API listens. Empty: localsock.ListenPath.
 	Socket string
+	// Listener serves the local API instead of a socket that the agent makes: one that a service manager opened.
+	// Run closes it.
+	Listener *localsock.Listener
 	// ProxyListen is where SOCKS5 and HTTP CONNECT listen. Empty: proxy.DefaultListen; "off": nowhere.
 	ProxyListen string
 	// AllowRemoteProxy permits a ProxyListen that is not loopback.
@@ -119,6 +122,8 @@ type Agent struct {
 	proxy    *proxy.Server
 	api      *server.Server
 	kick     chan struct{} // to Run's manager: the registration changed
+
+	beats chan chan<- struct{} // from Alive to the main loop
 }
 
 // WithDefaults returns the configuration with every zero field replaced by what it means.
@@ -130,7 +135,10 @@ func (cfg Config) WithDefaults() (Config, error) {
 		}
 		cfg.StateDir = dir
 	}
-	if cfg.Socket == "" {
+	switch {
+	case cfg.Listener != nil:
+		cfg.Socket = cfg.Listener.Path()
+	case cfg.Socket == "":
 		cfg.Socket = localsock.ListenPath()
 	}
 	if cfg.ProxyListen == "" {
@@ -160,7 +168,10 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	ring := new(diag.Log)
-	a := &Agent{cfg: cfg, log: ring.Tee(cfg.Logger), ring: ring, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
+	a := &Agent{
+		cfg: cfg, log: ring.Tee(cfg.Logger), ring: ring, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
+		beats: make(chan chan<- struct{}),
+	}
 	a.trim.collect = collectTwice
 	a.status.init()
 	return a, nil
@@ -344,6 +355,8 @@ func (a *Agent) manage(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-a.kick:
+		case b := <-a.beats:
+			close(b)
 		}
 	}
 }

@@ -68,7 +68,13 @@ func (s *session) run(ctx context.Context) {
 	if err != nil {
 		s.a.log.ErrorContext(ctx, "make control client", "error", err)
 		s.a.status.set(localapi.Disconnected, localapi.ReasonControlUnreachable, "the registration is damaged: "+err.Error())
-		<-ctx.Done()
+		for ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case b := <-s.a.beats:
+				close(b)
+			}
+		}
 		return
 	}
 	defer client.Abandon() // after the last request
@@ -91,11 +97,26 @@ func (s *session) loadSecrets(ctx context.Context) (secrets, bool) {
 		}
 		s.a.log.ErrorContext(ctx, "read secrets", "error", err)
 		s.a.status.set(localapi.Disconnected, localapi.ReasonKeyStore, err.Error())
+		if !s.waitForKey(ctx) {
+			return secrets{}, false
+		}
+	}
+}
+
+// waitForKey returns false when ctx has ended.
+func (s *session) waitForKey(ctx context.Context) bool {
+	retry := time.NewTimer(keyRetry)
+	defer retry.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			return secrets{}, false
+			return false
 		case <-s.wake:
-		case <-time.After(keyRetry):
+			return true
+		case <-retry.C:
+			return true
+		case b := <-s.a.beats:
+			close(b)
 		}
 	}
 }
@@ -242,15 +263,28 @@ func (s *session) maintain(ctx context.Context, sec secrets) {
 	}()
 	for {
 		retry := s.reconcile(ctx, sec, &l)
-		var timer <-chan time.Time
-		if retry {
-			timer = time.After(linkRetry)
+		if !s.waitForChange(ctx, retry) {
+			return
 		}
+	}
+}
+
+// waitForChange returns false when ctx has ended.
+func (s *session) waitForChange(ctx context.Context, retry bool) bool {
+	var timer <-chan time.Time
+	if retry {
+		timer = time.After(linkRetry)
+	}
+	for {
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-s.wake:
+			return true
 		case <-timer:
+			return true
+		case b := <-s.a.beats:
+			close(b)
 		}
 	}
 }

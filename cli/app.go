@@ -13,6 +13,7 @@ import (
 
 	"weft/agent/localapi/client"
 	"weft/cli/render"
+	"weft/internal/service"
 )
 
 // Config is what the command line gets from its process.
@@ -26,6 +27,8 @@ type Config struct {
 	Version string
 	// Self is the path of this program, for the ssh client to call back; empty: found out.
 	Self string
+	// Host is the system whose services `service` manages; nil: this one.
+	Host *service.Host
 }
 
 // app carries the flags and streams that every command shares.

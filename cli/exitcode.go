@@ -74,6 +74,7 @@ var exitTable = []exit{
 	{exitAgent, "the agent is not running", []reason{
 		{client.CodeAgentMissing, ""},
 		{client.CodeAgentNotRunning, ""},
+		{codeNoService, "install it with: warp-cli service install"},
 	}},
 	{exitPermission, "this operating system user may not use the agent, or not so", []reason{
 		{client.CodeSocketPermission, ""},
@@ -120,6 +121,8 @@ var exitTable = []exit{
 		{client.CodeAgentSilent, ""},
 		{client.CodeAgentGone, ""},
 		{codeBroken, hintAgain},
+		{codeNoManager, "run the agent yourself: warp-svc run"},
+		{codeServiceManager, "see what it is doing: warp-cli service status"},
 	}},
 	{exitLimit, "a documented limit was reached", []reason{
 		{string(kind.Limit), hintAgain},

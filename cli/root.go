@@ -48,7 +48,7 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 	root.AddCommand(
 		newRegistration(a), newConnect(a), newDisconnect(a), newStatus(a), newVNET(a),
 		newTarget(a), newNC(a), newSSH(a), newProfile(a), newVersion(a), newCompletion(a),
-		newExplain(a), newDiag(a),
+		newExplain(a), newDiag(a), newService(a),
 	)
 	return root
 }

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -16,6 +17,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"weft/cli"
+	"weft/internal/service"
+	"weft/internal/service/servicetest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -33,8 +36,20 @@ func runCLI() {
 	os.Exit(cli.Main(context.Background(), cli.Config{
 		Args:  os.Args[1:],
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.Getenv, Version: "1.2.3", Self: self,
+		Getenv: os.Getenv, Version: "1.2.3", Self: self, Host: fakeHost(),
 	}))
+}
+
+// fakeHost is the system whose services the scripts manage: SERVICE_MANAGER below $WORK/system, as root or not. Never this one.
+func fakeHost() *service.Host {
+	if os.Getenv("SERVICE_ROOT") == "" {
+		return nil
+	}
+	h, _, err := servicetest.Host(cmp.Or(os.Getenv("SERVICE_MANAGER"), "none"), os.Getenv("SERVICE_ROOT"), os.Getenv("SERVICE_USER") == "root")
+	if err != nil {
+		panic(err)
+	}
+	return &h
 }
 
 func TestScripts(t *testing.T) {
@@ -65,6 +80,11 @@ func setupScript(env *testscript.Env) error {
 	env.Defer(func() { _ = os.RemoveAll(dir) })
 	env.Setenv("WARP_SOCKET", filepath.Join(dir, "a.sock"))
 	env.Setenv("TZ", "UTC")
+	system := filepath.Join(env.WorkDir, "system")
+	env.Setenv("SERVICE_ROOT", system)
+	if err := os.MkdirAll(system, 0o755); err != nil { // a script may have put files there
+		return err
+	}
 	self, err := exec.LookPath("warp-cli")
 	if err != nil {
 		return err

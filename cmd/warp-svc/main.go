@@ -5,18 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"weft/agent"
 	"weft/agent/host"
 	"weft/agent/proxy"
 	"weft/internal/kind"
 	"weft/internal/localsock"
+	"weft/internal/logfile"
 )
 
 func main() { os.Exit(run()) }
@@ -63,32 +62,30 @@ func noArgs(c *cobra.Command, args []string) error {
 }
 
 func runCommand() *cobra.Command {
-	var cfg agent.Config
-	var maxSessions int
-	var verbose bool
+	var d daemon
 	c := &cobra.Command{
 		Use: "run", Short: "Run the agent until SIGTERM or SIGINT", Args: noArgs,
+		Long: `Run the agent until SIGTERM or SIGINT; under Windows' service control manager, until that says so.
+
+It tells systemd when it serves (NOTIFY_SOCKET), gives signs of life while its main loop and its
+socket answer (WATCHDOG_USEC), and takes over a socket that was opened for it (LISTEN_FDS). SIGHUP
+opens the log file anew.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			level := slog.LevelInfo
-			if verbose {
-				level = slog.LevelDebug
-			}
-			cfg.Version = programVersion()
-			cfg.Logger = slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-			h, err := host.New(host.Config{Agent: cfg, MaxSessions: maxSessions})
-			if err != nil {
-				return err
-			}
-			return h.Run(c.Context())
+			d.cfg.Version = programVersion()
+			d.stderr = c.ErrOrStderr()
+			return d.run(c.Context())
 		},
 	}
-	f := c.Flags()
+	f, cfg := c.Flags(), &d.cfg
 	f.StringVar(&cfg.StateDir, "state-dir", "", "keep state here (default: /var/lib/weft for root, else $XDG_STATE_HOME/weft)")
-	f.StringVar(&cfg.Socket, "socket", "", "serve warp-cli here (default: $"+localsock.EnvSocket+", or "+localsock.ListenPath()+")")
+	f.StringVar(&cfg.Socket, "socket", "", "serve warp-cli here (default: $"+localsock.EnvSocket+", else where warp-cli looks)")
 	f.StringVar(&cfg.ProxyListen, "proxy-listen", proxy.DefaultListen, "serve SOCKS5 and HTTP CONNECT here; \"off\": nowhere")
 	f.BoolVar(&cfg.AllowRemoteProxy, "proxy-allow-remote", false, "let --proxy-listen be other than loopback: whoever reaches it uses your access")
 	f.BoolVar(&cfg.ProxyAllUsers, "proxy-all-users", false, "let every user of this machine use the proxy, not only those who may operate the agent")
-	f.IntVar(&maxSessions, "max-sessions", host.DefaultMaxSessions, "run at most this many sessions, one for each profile of each user of this machine")
-	f.BoolVarP(&verbose, "verbose", "v", false, "log each flow")
+	f.IntVar(&d.maxSessions, "max-sessions", host.DefaultMaxSessions, "run at most this many sessions, one for each profile of each user of this machine")
+	f.BoolVarP(&d.verbose, "verbose", "v", false, "log each flow")
+	f.StringVar(&d.log.Path, "log-file", "", "log to this file instead of stderr")
+	f.Int64Var(&d.log.MaxBytes, "log-max-bytes", logfile.DefaultMaxBytes, "begin another log file at this size")
+	f.IntVar(&d.log.Keep, "log-keep", logfile.DefaultKeep, "how many older log files stay")
 	return c
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"weft/internal/readyfile"
+	"weft/internal/sdnotify"
 )
 
 // service is a process that runs until its context ends.
@@ -27,7 +29,7 @@ func (f *serveFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.readyFile, "ready-file", "", "file to write once the service answers; a stale one is removed at the start")
 }
 
-// serve runs s and keeps the ready file true.
+// serve runs s, keeps the ready file true, and tells systemd where that listens.
 func (f *serveFlags) serve(ctx context.Context, s service, logger *slog.Logger) error {
 	ready, err := readyfile.New(f.readyFile)
 	if err != nil {
@@ -48,10 +50,32 @@ func (f *serveFlags) serve(ctx context.Context, s service, logger *slog.Logger) 
 		select {
 		case <-s.Ready():
 			logger.InfoContext(gctx, "ready")
-			return ready.Write("ready\n")
+			if err := ready.Write("ready\n"); err != nil {
+				return err
+			}
+			notify(gctx, logger, done)
+			return nil
 		case <-done:
 			return nil
 		}
 	})
 	return g.Wait()
+}
+
+// notify tells systemd that the service answers and, once ctx or the service ends, that it stops.
+func notify(ctx context.Context, logger *slog.Logger, done <-chan struct{}) {
+	n := sdnotify.FromEnv(os.Getenv, os.Getpid())
+	if err := n.Ready(ctx, "ready"); err != nil {
+		logger.WarnContext(ctx, "service manager", "error", err)
+	}
+	if !n.Enabled() {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-done:
+	}
+	if err := n.Stopping(context.WithoutCancel(ctx)); err != nil {
+		logger.WarnContext(ctx, "service manager", "error", err)
+	}
 }

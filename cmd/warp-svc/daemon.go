@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+
+	"weft/agent"
+	"weft/agent/localapi/client"
+	"weft/internal/kind"
+	"weft/internal/localsock"
+	"weft/internal/logfile"
+	"weft/internal/sdnotify"
+)
+
+// daemon is the agent with what a service manager expects of a process.
+type daemon struct {
+	cfg     agent.Config
+	log     logfile.Config
+	verbose bool
+	stderr  io.Writer
+}
+
+// run serves until ctx ends or, where Windows' service control manager started the
+// process, until that asks for the end.
+func (d *daemon) run(ctx context.Context) (err error) {
+	out, reopen := d.stderr, func() error { return nil }
+	if d.log.Path != "" {
+		if d.log.Keep == 0 {
+			d.log.Keep = -1
+		}
+		w, oerr := logfile.New(d.log)
+		if oerr != nil {
+			return kind.New(kind.Denied, "the log file %s cannot be written", d.log.Path).WithCause(oerr)
+		}
+		defer func() { err = errors.Join(err, w.Close()) }()
+		out, reopen = w, w.Reopen
+	}
+	level := slog.LevelInfo
+	if d.verbose {
+		level = slog.LevelDebug
+	}
+	d.cfg.Logger = slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
+	return d.underManager(ctx, func(ctx context.Context, ready func()) error {
+		err := d.serve(ctx, reopen, ready)
+		if err != nil && d.log.Path != "" {
+			d.cfg.Logger.ErrorContext(ctx, "agent ended", "error", err)
+		}
+		return err
+	})
+}
+
+// serve runs the agent and keeps systemd, where it listens, informed; ready is called once it serves.
+func (d *daemon) serve(ctx context.Context, reopen func() error, ready func()) error {
+	n := sdnotify.FromEnv(os.Getenv, os.Getpid())
+	if err := d.takeSocket(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel() // before the wait
+	var a *agent.Agent
+	cfg := d.cfg
+	cfg.OnReady = func(r agent.Ready) {
+		ready()
+		s := supervisor{notifier: n, agent: a, log: cfg.Logger, socket: r.Socket, reopen: reopen}
+		wg.Go(func() { s.watchReload(ctx) })
+		if !n.Enabled() {
+			return
+		}
+		wg.Go(func() { s.tell(ctx) })
+		wg.Go(func() { n.KeepAlive(ctx, s.alive, s.failed(ctx)) })
+	}
+	a, err := agent.New(cfg)
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+// takeSocket takes over the socket of the local API when the service manager has opened it.
+func (d *daemon) takeSocket() error {
+	ls, err := sdnotify.Sockets(os.Getenv, os.Unsetenv, os.Getpid())
+	if err != nil || len(ls) == 0 {
+		return err
+	}
+	if len(ls) > 1 {
+		for _, l := range ls {
+			err = errors.Join(err, l.Close())
+		}
+		return errors.Join(kind.New(kind.Invalid, "%d sockets were passed; the agent has one", len(ls)), err)
+	}
+	d.cfg.Listener, err = localsock.Inherited(ls[0], d.cfg.Socket)
+	return err
+}
+
+// supervisor speaks to the service manager for a running agent.
+type supervisor struct {
+	notifier sdnotify.Notifier
+	agent    *agent.Agent
+	log      *slog.Logger
+	socket   string
+	reopen   func() error
+}
+
+// alive asks the main loop, and the local API as a program would.
+func (s *supervisor) alive(ctx context.Context) error {
+	if err := s.agent.Alive(ctx); err != nil {
+		return err
+	}
+	_, err := client.New(s.socket).Version(ctx)
+	return err
+}
+
+func (s *supervisor) failed(ctx context.Context) func(error) {
+	return func(err error) { s.log.ErrorContext(ctx, "no sign of life to the service manager", "error", err) }
+}
+
+// tell says that the agent is ready, then what it does, then that it stops.
+func (s *supervisor) tell(ctx context.Context) {
+	s.note(ctx, s.notifier.Ready(ctx, s.line()))
+	sub, err := s.agent.Subscribe()
+	if err != nil {
+		s.note(ctx, err)
+		<-ctx.Done()
+	} else {
+		defer sub.Close()
+	}
+	for last := ""; ctx.Err() == nil; {
+		select {
+		case <-ctx.Done():
+		case <-sub.Ready():
+			sub.Take()
+			if line := s.line(); line != last {
+				s.note(ctx, s.notifier.Status(ctx, line))
+				last = line
+			}
+		}
+	}
+	ctx = context.WithoutCancel(ctx)
+	s.note(ctx, s.notifier.Stopping(ctx))
+}
+
+// line is the agent's state for people; it names nobody, since every user can read it.
+func (s *supervisor) line() string {
+	st := s.agent.Status()
+	line := string(st.State)
+	if st.Gateway != "" {
+		line += " via " + st.Gateway
+	}
+	if st.Reason != "" {
+		line += " (" + string(st.Reason) + ")"
+	}
+	return line
+}
+
+func (s *supervisor) note(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, "service manager", "error", err)
+	}
+}

@@ -1,0 +1,4 @@
+//go:build !windows
+
+// Package winstop is for Windows only: elsewhere a process is ended by a signal.
+package winstop
