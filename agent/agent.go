@@ -190,13 +190,31 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	px, apiLn, proxyLn, err := a.listen(ctx, owner)
+	api, err := a.newAPI(owner)
 	if err != nil {
+		return err
+	}
+	px, err := proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Authorize: a.proxyCallers(owner), Logger: a.log})
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.proxy, a.api = px, api
+	a.mu.Unlock()
+	proxyLn, err := a.listenProxy(ctx)
+	if err != nil {
+		return err
+	}
+	apiLn, err := a.listenSocket(ctx)
+	if err != nil {
+		if proxyLn != nil {
+			err = errors.Join(err, proxyLn.Close())
+		}
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	if apiLn != nil {
-		g.Go(func() error { return a.api.Serve(ctx, apiLn) })
+		g.Go(func() error { return api.Serve(ctx, apiLn) })
 	}
 	if proxyLn != nil {
 		a.status.setProxy(proxyLn.Addr().String())
@@ -207,44 +225,20 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	return g.Wait()
 }
 
-// listen makes the servers and opens what they listen on; a listener that is not wanted is nil.
-func (a *Agent) listen(ctx context.Context, owner localsock.Caller) (px *proxy.Server, apiLn, proxyLn net.Listener, err error) {
+// newAPI returns the server of the local API; nil when the host has it.
+func (a *Agent) newAPI(owner localsock.Caller) (*server.Server, error) {
 	if a.cfg.Hosted {
-		if px, err = proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Authorize: a.cfg.ProxyAuthorize, Logger: a.log}); err != nil {
-			return nil, nil, nil, err
-		}
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.proxy = px
-		return px, nil, a.cfg.ProxyListener, nil
+		return nil, nil
 	}
-	api, err := server.New(server.Config{Agent: a, Owner: owner, Socket: a.cfg.Socket, Logger: a.log})
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	px, err = proxy.New(proxy.Config{Dialer: a, PacketDialer: a, Authorize: a.proxyCallers(owner), Logger: a.log})
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	a.mu.Lock()
-	a.proxy, a.api = px, api
-	a.mu.Unlock()
-	if proxyLn, err = a.listenProxy(ctx); err != nil {
-		return nil, nil, nil, err
-	}
-	sock, err := ListenSocket(ctx, a.cfg.Socket)
-	if err != nil {
-		if proxyLn != nil {
-			err = errors.Join(err, proxyLn.Close())
-		}
-		return nil, nil, nil, err
-	}
-	return px, sock, proxyLn, nil
+	return server.New(server.Config{Agent: a, Owner: owner, Socket: a.cfg.Socket, Logger: a.log})
 }
 
 // proxyCallers is who may use the proxy: those who could dial over the local API. A proxy that is not on loopback is for
 // everybody who reaches it, which was asked for.
 func (a *Agent) proxyCallers(owner localsock.Caller) func(net.Conn) error {
+	if a.cfg.Hosted {
+		return a.cfg.ProxyAuthorize
+	}
 	if a.cfg.ProxyAllUsers || a.cfg.AllowRemoteProxy {
 		return nil
 	}
@@ -278,10 +272,20 @@ func (a *Agent) ready(ctx context.Context, proxyLn net.Listener) {
 }
 
 func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
+	if a.cfg.Hosted {
+		return a.cfg.ProxyListener, nil
+	}
 	if a.cfg.ProxyListen == "off" {
 		return nil, nil
 	}
 	return proxy.Listen(ctx, a.cfg.ProxyListen, a.cfg.AllowRemoteProxy)
+}
+
+func (a *Agent) listenSocket(ctx context.Context) (*localsock.Listener, error) {
+	if a.cfg.Hosted {
+		return nil, nil
+	}
+	return ListenSocket(ctx, a.cfg.Socket)
 }
 
 // ListenSocket opens the socket of the local API; its errors are for the user.

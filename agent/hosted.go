@@ -72,17 +72,26 @@ func (a *Agent) Idle() bool {
 // Connects reports whether the tunnel is up or wanted.
 func (a *Agent) Connects() bool { return a.registration() != nil && a.wantsConnection() }
 
-// Present sets what the status says beside the agent's own state: the profile's name (empty: the only one), and where
-// the proxy leads to this agent (empty: nowhere).
-func (a *Agent) Present(profile, proxyAddress string) {
+// SetProfile sets the name of the profile that the status shows; empty: it is the only one.
+func (a *Agent) SetProfile(name string) {
 	b := &a.status
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.profile == profile && b.proxy == proxyAddress {
-		return
+	if b.profile != name {
+		b.profile = name
+		b.tellLocked(changedStatus)
 	}
-	b.profile, b.proxy = profile, proxyAddress
-	b.tellLocked(changedStatus)
+}
+
+// SetProxyAddress sets where the status says that the proxy leads to this agent; empty: nowhere.
+func (a *Agent) SetProxyAddress(addr string) {
+	b := &a.status
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.proxy != addr {
+		b.proxy = addr
+		b.tellLocked(changedStatus)
+	}
 }
 
 // ReadRegistration returns what a state directory that no agent uses says of its registration.

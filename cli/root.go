@@ -47,9 +47,10 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 
 	root.AddCommand(
 		newRegistration(a), newConnect(a), newDisconnect(a), newStatus(a), newVNET(a),
-		newTarget(a), newNC(a), newSSH(a), newProfile(a), newVersion(a), newCompletion(a),
+		newTarget(a), newNC(a), newSSH(a), newVersion(a), newCompletion(a),
 		newExplain(a), newDiag(a), newService(a),
 	)
+	root.AddCommand(newProfile(a))
 	return root
 }
 

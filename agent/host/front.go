@@ -230,9 +230,6 @@ func (h *Host) proxyOf(ctx context.Context, s *session, p profile) net.Listener 
 		h.log.WarnContext(ctx, "no port for a session's proxy", "user_id", s.key.account, "error", err)
 		return nil
 	}
-	h.mu.Lock()
-	s.ownPort = ln.Addr().String()
-	h.mu.Unlock()
 	if err := h.keepPort(s, p, ln); err != nil {
 		h.log.WarnContext(ctx, "keep the port of a session's proxy", "user_id", s.key.account, "error", err)
 	}
@@ -316,6 +313,19 @@ func (in *inbox) put(ctx context.Context, c net.Conn) {
 		relay.Abort(c)
 	case <-ctx.Done():
 		relay.Abort(c)
+	}
+}
+
+// open reports whether connections still come this way. A session without an inbox has none.
+func (in *inbox) open() bool {
+	if in == nil {
+		return false
+	}
+	select {
+	case <-in.ended:
+		return false
+	default:
+		return true
 	}
 }
 

@@ -117,7 +117,12 @@ func New(cfg Config) (*Host, error) {
 		accounts: make(map[string]*account), sessions: make(map[sessionKey]*session), beats: make(chan chan<- struct{}),
 	}
 	if h.cfg.Listen == nil {
-		h.cfg.Listen = func(ctx context.Context, path string) (net.Listener, error) { return agent.ListenSocket(ctx, path) }
+		h.cfg.Listen = func(ctx context.Context, path string) (net.Listener, error) {
+			if ln := cfg.Agent.Listener; ln != nil {
+				return ln, nil
+			}
+			return agent.ListenSocket(ctx, path)
+		}
 	}
 	if h.cfg.TCPPeer == nil {
 		h.cfg.TCPPeer, h.cfg.NoTCPPeer = localsock.TCPPeer, h.cfg.NoTCPPeer || !localsock.NamesTCPPeers

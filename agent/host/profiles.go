@@ -161,13 +161,11 @@ func (h *Host) RemoveProfile(ctx context.Context, key, name string, force bool) 
 		}
 		// What has begun is done whatever becomes of the caller: half a removal is worse than none.
 		work := context.WithoutCancel(ctx)
-		if err := h.endRegistration(work, key, p, force); err != nil {
+		defer h.setRemoving(ac, "")
+		if err := h.endRegistration(work, ac, p, force); err != nil {
 			return err
 		}
-		if err := h.endSession(work, ac, p); err != nil {
-			return err
-		}
-		defer h.removed(ac)
+		h.endSession(ac, p)
 		if err := h.wipe(work, ac, p); err != nil {
 			if !force {
 				return errNotWiped(name, err)
@@ -191,9 +189,10 @@ func errNotWiped(name string, err error) error {
 		WithHint("unlock the keyring and try again, or run: warp-cli profile remove %s --force", name).WithCause(err)
 }
 
-// endRegistration unregisters a profile, unless it is connected and force is not set. A session that cannot start has
-// nothing to tell control; its files are wiped like every other's.
-func (h *Host) endRegistration(ctx context.Context, key string, p profile, force bool) error {
+// endRegistration unregisters a profile, unless it is connected and force is not set, and keeps others from using it from
+// then on. A session that cannot start has nothing to tell control; its files are wiped like every other's.
+func (h *Host) endRegistration(ctx context.Context, ac *account, p profile, force bool) error {
+	key := ac.key
 	s, err := h.acquire(ctx, key, p.Name)
 	if err != nil {
 		f := fault.From(err)
@@ -208,6 +207,7 @@ func (h *Host) endRegistration(ctx context.Context, key string, p profile, force
 		return fault.New(string(kind.Conflict), "profile %s is connected", p.Name).
 			WithHint("run: warp-cli --profile %s disconnect\nor run: warp-cli profile remove %s --force", p.Name, p.Name)
 	}
+	h.setRemoving(ac, p.Dir)
 	if err := s.agent.Unregister(ctx); err != nil && fault.From(err).Code != localapi.CodeNotRegistered {
 		if !force {
 			return errNotWiped(p.Name, err)
@@ -217,8 +217,8 @@ func (h *Host) endRegistration(ctx context.Context, key string, p profile, force
 	return nil
 }
 
-// endSession ends the session of a profile and keeps it from starting until removed is called.
-func (h *Host) endSession(ctx context.Context, ac *account, p profile) error {
+// endSession ends the session of a profile, whoever uses it, and waits for its end. None starts until setRemoving says so.
+func (h *Host) endSession(ac *account, p profile) {
 	h.mu.Lock()
 	ac.removing = p.Dir
 	s := h.sessions[sessionKey{ac.key, p.Dir}]
@@ -227,22 +227,16 @@ func (h *Host) endSession(ctx context.Context, ac *account, p profile) error {
 		s.cancel()
 	}
 	h.mu.Unlock()
-	if s == nil {
-		return nil
-	}
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
-		h.removed(ac)
-		return ctx.Err()
+	if s != nil {
+		<-s.done
 	}
 }
 
-func (h *Host) removed(ac *account) {
+// setRemoving keeps the profile of a directory from being used; empty: none.
+func (h *Host) setRemoving(ac *account, dir string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ac.removing = ""
+	ac.removing = dir
 }
 
 // wipe deletes a profile's secrets wherever they are.

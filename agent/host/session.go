@@ -30,7 +30,6 @@ type session struct {
 	done    chan struct{}      // closed after its last goroutine
 	err     error              // why it ended; set before done is closed
 	inbox   *inbox             // connections of the shared proxy; nil: there is none
-	ownPort string             // address of the proxy of its own; set before ready is closed
 
 	// guarded by Host.mu
 	uses    int
@@ -219,11 +218,11 @@ func closeListener(ln net.Listener) error {
 	return nil
 }
 
-// present tells the agents of an account what their status shows: the profile when there are several, and the proxy when
-// it leads to them.
+// present tells the agents of an account what their status shows: the profile when there are several, and the shared
+// proxy when it leads to them. The address of a proxy of its own an agent knows itself.
 func (h *Host) present(ac *account) {
 	type told struct {
-		a           *agent.Agent
+		s           *session
 		name, proxy string
 	}
 	var all []told
@@ -233,7 +232,7 @@ func (h *Host) present(ac *account) {
 		if s == nil || s.agent == nil {
 			continue
 		}
-		t := told{a: s.agent, proxy: s.ownPort}
+		t := told{s: s}
 		if len(ac.index.Profiles) > 1 {
 			t.name = p.Name
 		}
@@ -244,7 +243,10 @@ func (h *Host) present(ac *account) {
 	}
 	h.mu.Unlock()
 	for _, t := range all {
-		t.a.Present(t.name, t.proxy)
+		t.s.agent.SetProfile(t.name)
+		if t.s.inbox.open() {
+			t.s.agent.SetProxyAddress(t.proxy)
+		}
 	}
 }
 

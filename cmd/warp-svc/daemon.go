@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"weft/agent"
+	"weft/agent/host"
 	"weft/agent/localapi/client"
 	"weft/internal/kind"
 	"weft/internal/localsock"
@@ -16,9 +18,12 @@ import (
 	"weft/internal/sdnotify"
 )
 
-// daemon is the agent with what a service manager expects of a process.
+// daemon is the agents of a machine with what a service manager expects of a process.
 type daemon struct {
-	cfg     agent.Config
+	cfg agent.Config
+	// maxSessions is host.Config's.
+	maxSessions int
+
 	log     logfile.Config
 	verbose bool
 	stderr  io.Writer
@@ -64,11 +69,11 @@ func (d *daemon) serve(ctx context.Context, reopen func() error, ready func()) e
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel() // before the wait
-	var a *agent.Agent
+	var h *host.Host
 	cfg := d.cfg
 	cfg.OnReady = func(r agent.Ready) {
 		ready()
-		s := supervisor{notifier: n, agent: a, log: cfg.Logger, socket: r.Socket, reopen: reopen}
+		s := supervisor{notifier: n, host: h, log: cfg.Logger, socket: r.Socket, reopen: reopen}
 		wg.Go(func() { s.watchReload(ctx) })
 		if !n.Enabled() {
 			return
@@ -76,11 +81,11 @@ func (d *daemon) serve(ctx context.Context, reopen func() error, ready func()) e
 		wg.Go(func() { s.tell(ctx) })
 		wg.Go(func() { n.KeepAlive(ctx, s.alive, s.failed(ctx)) })
 	}
-	a, err := agent.New(cfg)
+	h, err := host.New(host.Config{Agent: cfg, MaxSessions: d.maxSessions})
 	if err != nil {
 		return err
 	}
-	return a.Run(ctx)
+	return h.Run(ctx)
 }
 
 // takeSocket takes over the socket of the local API when the service manager has opened it.
@@ -102,7 +107,7 @@ func (d *daemon) takeSocket() error {
 // supervisor speaks to the service manager for a running agent.
 type supervisor struct {
 	notifier sdnotify.Notifier
-	agent    *agent.Agent
+	host     *host.Host
 	log      *slog.Logger
 	socket   string
 	reopen   func() error
@@ -110,7 +115,7 @@ type supervisor struct {
 
 // alive asks the main loop, and the local API as a program would.
 func (s *supervisor) alive(ctx context.Context) error {
-	if err := s.agent.Alive(ctx); err != nil {
+	if err := s.host.Alive(ctx); err != nil {
 		return err
 	}
 	_, err := client.New(s.socket).Version(ctx)
@@ -121,22 +126,20 @@ func (s *supervisor) failed(ctx context.Context) func(error) {
 	return func(err error) { s.log.ErrorContext(ctx, "no sign of life to the service manager", "error", err) }
 }
 
+// statusEvery is how often the service manager is told what the agent does.
+const statusEvery = 5 * time.Second
+
 // tell says that the agent is ready, then what it does, then that it stops.
 func (s *supervisor) tell(ctx context.Context) {
-	s.note(ctx, s.notifier.Ready(ctx, s.line()))
-	sub, err := s.agent.Subscribe()
-	if err != nil {
-		s.note(ctx, err)
-		<-ctx.Done()
-	} else {
-		defer sub.Close()
-	}
-	for last := ""; ctx.Err() == nil; {
+	last := s.host.Summary()
+	s.note(ctx, s.notifier.Ready(ctx, last))
+	tick := time.NewTicker(statusEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-sub.Ready():
-			sub.Take()
-			if line := s.line(); line != last {
+		case <-tick.C:
+			if line := s.host.Summary(); line != last {
 				s.note(ctx, s.notifier.Status(ctx, line))
 				last = line
 			}
@@ -144,19 +147,6 @@ func (s *supervisor) tell(ctx context.Context) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	s.note(ctx, s.notifier.Stopping(ctx))
-}
-
-// line is the agent's state for people; it names nobody, since every user can read it.
-func (s *supervisor) line() string {
-	st := s.agent.Status()
-	line := string(st.State)
-	if st.Gateway != "" {
-		line += " via " + st.Gateway
-	}
-	if st.Reason != "" {
-		line += " (" + string(st.Reason) + ")"
-	}
-	return line
 }
 
 func (s *supervisor) note(ctx context.Context, err error) {

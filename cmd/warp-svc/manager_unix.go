@@ -36,5 +36,5 @@ func (s *supervisor) reload(ctx context.Context) {
 	s.note(ctx, s.notifier.Reloading(ctx, sdnotify.Monotonic()))
 	s.note(ctx, s.reopen())
 	s.log.InfoContext(ctx, "log opened anew")
-	s.note(ctx, s.notifier.Ready(ctx, s.line()))
+	s.note(ctx, s.notifier.Ready(ctx, s.host.Summary()))
 }

@@ -76,7 +76,7 @@ func TestWarpSvc_UnderManager(t *testing.T) {
 		t.Error(err)
 	}
 
-	if got := next("READY=1"); got != "READY=1\nSTATUS=unregistered (never_registered)" {
+	if got := next("READY=1"); got != "READY=1\nSTATUS=0 sessions, 0 connected" {
 		t.Errorf("ready: %q", got)
 	}
 	if _, err := client.New(socket).Status(t.Context()); err != nil {
