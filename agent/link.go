@@ -63,6 +63,7 @@ type link struct {
 	endpoint   netip.AddrPort
 	outage     liveness.Outage // the last one that ended
 	explained  bool            // that a restart of the gateway was its cause is known
+	news       bool            // of a restart came during the outage that lasts
 	downAt     time.Time       // the last answer before the outage that lasts; zero: none
 	down       bool
 	openAtDown int // flows when the last outage began
@@ -378,7 +379,8 @@ func (l *link) moved() uint64 {
 // LinkUp implements liveness.Listener.
 func (l *link) LinkUp(o liveness.Outage, rtt time.Duration) {
 	l.mu.Lock()
-	l.outage, l.explained, l.down, l.latency = o, false, false, rtt
+	l.outage, l.down, l.latency = o, false, rtt
+	l.explained = l.news || o.Reason == liveness.GatewayRestart
 	c, e := l.candidates[l.current], l.endpoint
 	l.mu.Unlock()
 	if err := l.tun.SetPeer(tunnel.Peer{
@@ -432,7 +434,7 @@ func (l *link) showLink(rtt time.Duration) {
 func (l *link) LinkDown(r liveness.Reason, last time.Time) {
 	open, _, _ := l.a.flows.count()
 	l.mu.Lock()
-	l.down, l.downAt, l.openAtDown = true, last, open
+	l.down, l.downAt, l.openAtDown, l.news = true, last, open, false
 	l.mu.Unlock()
 	reason, detail := localapi.ReasonStarting, ""
 	switch r {
@@ -506,8 +508,11 @@ func (l *link) abortLost() int {
 	l.mu.Lock()
 	before, known := time.Now(), 0
 	switch {
-	case l.down && !l.downAt.IsZero():
-		known = l.openAtDown
+	case l.down:
+		l.news = true
+		if !l.downAt.IsZero() {
+			known = l.openAtDown
+		}
 	case l.unexplainedLocked(outageMemory):
 		before, known = l.outage.Since, l.openAtDown
 		l.explained = true

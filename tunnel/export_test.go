@@ -54,6 +54,9 @@ func NewQueue(maxBytes int) *Queue {
 // Push appends a packet; the queue takes a reference of its own.
 func (q *Queue) Push(pkt *stack.PacketBuffer) bool { return q.q.push(pkt, false) }
 
+// DiscardData drops the packets that carry data.
+func (q *Queue) DiscardData() { q.q.discardData() }
+
 // Pop removes a packet without waiting; nil means that there is none.
 func (q *Queue) Pop() *stack.PacketBuffer {
 	p, _ := q.q.pop(false)

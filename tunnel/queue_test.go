@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -202,4 +203,32 @@ func TestGate(t *testing.T) {
 			t.Error("a closed gate reports room")
 		}
 	})
+}
+
+// TestQueue_DiscardData: data goes; what carries none stays, as the resets of
+// flows that have just been aborted must.
+func TestQueue_DiscardData(t *testing.T) {
+	q := tunnel.NewQueue(64 << 20)
+	empty := packetOf(header.TCPProtocolNumber, 1, header.IPv4MinimumSize+header.TCPMinimumSize).Size()
+	for _, p := range []struct {
+		port uint16
+		size int
+	}{{1, 1200}, {1, empty}, {2, 32 << 10}, {3, empty}, {1, 1200}} {
+		push(t, q, packetOf(header.TCPProtocolNumber, p.port, p.size))
+	}
+	q.DiscardData()
+	left := map[uint16]int{}
+	for pkt := q.Pop(); pkt != nil; pkt = q.Pop() {
+		left[sourcePort(pkt)] += pkt.Data().Size() + 1
+		pkt.DecRef()
+	}
+	if diff := cmp.Diff(map[uint16]int{1: 1, 3: 1}, left); diff != "" {
+		t.Errorf("left by flow (-want +got):\n%s", diff)
+	}
+	push(t, q, packetOf(header.TCPProtocolNumber, 2, 1200)) // it goes on
+	if pkt := q.Pop(); pkt == nil || sourcePort(pkt) != 2 {
+		t.Error("the queue does not work after it")
+	} else {
+		pkt.DecRef()
+	}
 }

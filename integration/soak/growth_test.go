@@ -33,7 +33,7 @@ type gauge struct {
 }
 
 // quiet is how long the levels must not have fallen to count as settled.
-const quiet = 40 * time.Millisecond
+const quiet = 25 * time.Millisecond
 
 // take waits until goroutines and descriptors are down to what they were before, or fall no more, or time is up, and
 // notes the levels.
@@ -175,12 +175,12 @@ func writeProfiles(t *testing.T, when string) {
 	}
 }
 
-// soak repeats a cycle, takes about fifty samples, and fails the test if anything grew, beyond kept bytes a cycle that
+// soak repeats a cycle, takes at least 25 samples, and fails the test if anything grew, beyond kept bytes a cycle that
 // go later.
 func soak(t *testing.T, cycles, kept int, cycle func(i int)) {
 	t.Helper()
 	g := gauge{settle: 2 * time.Second}
-	step := max(1, cycles/50) // cycles of a few dozen: a sample after each
+	step := max(1, cycles/25) // a collection takes longer than a cycle
 	start := time.Now()
 	for i := range cycles {
 		cycle(i)

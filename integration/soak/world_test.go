@@ -157,7 +157,8 @@ func (w *world) ready(r *running, ready <-chan struct{}) {
 // startGateway starts a gateway in the same directory and at the same ports as the one before.
 func (w *world) startGateway() {
 	w.t.Helper()
-	c := w.control.ClientWith(api.Secret(w.token))
+	c, err := api.NewClient(api.ClientConfig{BaseURL: w.control.URL, Token: api.Secret(w.token), Roots: w.control.Roots})
+	must(w.t, err)
 	g, err := gateway.New(gateway.Config{
 		StateDir: filepath.Join(w.dir, "gateway"), Control: c, Listen: w.wg, ConnectorListen: w.qc,
 		Logger: logger("gateway"),
