@@ -159,6 +159,9 @@ func (l *liveAgent) events(w http.ResponseWriter, r *http.Request) {
 		l.fakeAgent.mu.Lock()
 		st, list := l.w.Status, l.w.Targets
 		l.fakeAgent.mu.Unlock()
+		if r.URL.RawQuery == "targets=none" {
+			list.Targets = nil
+		}
 		st.SchemaVersion, list.SchemaVersion = localapi.SchemaVersion, localapi.SchemaVersion
 		for _, ev := range []localapi.Event{{Type: "status", Status: &st}, {Type: "targets", Targets: &list}} {
 			ev.SchemaVersion = localapi.SchemaVersion

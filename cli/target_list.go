@@ -97,7 +97,7 @@ func (a *app) targetList(ctx context.Context, o *listOptions) error {
 	if o.showRequest {
 		paths := []string{q.Path()}
 		if o.watch {
-			paths = []string{localapi.PathEvents, q.Path()} // the second after each event of the first
+			paths = []string{client.PathChanges, q.Path()} // the second after each event of the first
 		}
 		if err := a.showRequests(c, paths); err != nil {
 			return err

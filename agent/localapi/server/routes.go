@@ -50,7 +50,7 @@ func (s *Server) routeTable() []route {
 		{get, localapi.PathTargets, reader, s.targets, []string{"attribute", "username", "hostname", "protocol", "port", "vnet", "id", "ip"}, "target list"},
 		{get, localapi.PathResolve, reader, s.resolve, []string{"name", "vnet", "port"}, "target list"},
 		{post, localapi.PathDial, operator, s.dial, nil, "nc NAME PORT"},
-		{get, localapi.PathEvents, reader, s.events, nil, "status"},
+		{get, localapi.PathEvents, reader, s.events, []string{"targets"}, "status"},
 	}
 }
 
