@@ -121,6 +121,8 @@ func TestSplitWords(t *testing.T) {
 		{in: "  a\t'b  c' \"d \\\" e\" f\\ g ''  ", want: []string{"a", "b  c", `d " e`, "f g", ""}},
 		{in: `'\'`, want: []string{`\`}},
 		{in: "", want: nil},
+		{in: `a {{ join .x ", " }}b '{{ c'`, want: []string{"a", `{{ join .x ", " }}b`, "{{ c"}},
+		{in: `{{ a\ b`, want: []string{"{{", "a b"}},
 		{in: "'open", bad: true},
 		{in: `open\`, bad: true},
 	} {

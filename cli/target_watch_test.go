@@ -117,7 +117,7 @@ func TestWatch_Lines(t *testing.T) {
 	w.Targets.Targets = []localapi.Target{target("web-1", 22), target("db-1", 22)}
 	l := startLiveAgent(t, w)
 	hook := filepath.Join(t.TempDir(), "hook")
-	v := watch(t, l.socket, "--hostname", "*-1", "--sort", "hostname", "--exec", `sh -c 'echo "$0 $1" >>"$2"' {{.type}} '{{.target.hostname}}; echo $HOME' `+hook)
+	v := watch(t, l.socket, "--hostname", "*-1", "--sort", "hostname", "--exec", `sh -c 'echo "$0 $1" >>"$2"' {{ .type }} '{{.target.hostname}}; echo $HOME' `+hook)
 	if got := v.next(t); got != "snapshot db-1 web-1" {
 		t.Errorf("first line %q", got)
 	}
