@@ -43,11 +43,14 @@ type liveAgent struct {
 	dir    string
 	socket string
 
-	mu      sync.Mutex // guards what follows
-	dials   map[uint16]localapi.Error
-	streams map[chan struct{}]bool
-	srv     *http.Server
-	served  chan error
+	mu    sync.Mutex // guards what follows
+	dials map[uint16]localapi.Error
+	// dialling is the number of dials so far, each of which waits for gate to be closed; nil: for nothing.
+	dialling int
+	gate     chan struct{}
+	streams  map[chan struct{}]bool
+	srv      *http.Server
+	served   chan error
 }
 
 func startLiveAgent(tb testing.TB, w world) *liveAgent {
@@ -124,7 +127,12 @@ func (l *liveAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		l.mu.Lock()
 		e, failed := l.dials[d.Port]
+		l.dialling++
+		gate := l.gate
 		l.mu.Unlock()
+		if gate != nil {
+			<-gate
+		}
 		if failed {
 			reply(w, localapi.HTTPStatus(e.Code), e)
 			return
@@ -151,6 +159,9 @@ func (l *liveAgent) events(w http.ResponseWriter, r *http.Request) {
 		l.fakeAgent.mu.Lock()
 		st, list := l.w.Status, l.w.Targets
 		l.fakeAgent.mu.Unlock()
+		if r.URL.RawQuery == "targets=none" {
+			list.Targets = nil
+		}
 		st.SchemaVersion, list.SchemaVersion = localapi.SchemaVersion, localapi.SchemaVersion
 		for _, ev := range []localapi.Event{{Type: "status", Status: &st}, {Type: "targets", Targets: &list}} {
 			ev.SchemaVersion = localapi.SchemaVersion

@@ -82,13 +82,19 @@ func (a *app) runPager(ctx context.Context, out *os.File, text []byte) bool {
 }
 
 // splitWords splits a command line into words without any shell: blanks part them, '...' and "..." keep blanks, and
-// a backslash outside of '...' keeps the character that follows.
+// a backslash outside of '...' keeps the character that follows, and {{...}} outside of quotes stays whole.
 func splitWords(s string) ([]string, error) {
 	var words []string
 	var word strings.Builder
-	open, quote, escaped := false, rune(0), false
-	for _, r := range s {
+	open, quote, escaped, action := false, rune(0), false, 0
+	for i, r := range s {
 		switch {
+		case i < action:
+			word.WriteRune(r)
+		case quote == 0 && !escaped && strings.HasPrefix(s[i:], "{{") && strings.Contains(s[i:], "}}"):
+			action = i + strings.Index(s[i:], "}}") + len("}}")
+			word.WriteRune(r)
+			open = true
 		case escaped:
 			word.WriteRune(r)
 			escaped = false

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
@@ -120,6 +121,8 @@ func TestSplitWords(t *testing.T) {
 		{in: "  a\t'b  c' \"d \\\" e\" f\\ g ''  ", want: []string{"a", "b  c", `d " e`, "f g", ""}},
 		{in: `'\'`, want: []string{`\`}},
 		{in: "", want: nil},
+		{in: `a {{ join .x ", " }}b '{{ c'`, want: []string{"a", `{{ join .x ", " }}b`, "{{ c"}},
+		{in: `{{ a\ b`, want: []string{"{{", "a b"}},
 		{in: "'open", bad: true},
 		{in: `open\`, bad: true},
 	} {
@@ -188,6 +191,34 @@ func TestReachable_Mixed(t *testing.T) {
 	l.dials[12] = localapi.Error{Code: localapi.CodeNotConnected, Message: "gone"}
 	if stdout, _, code = run(t, "--socket", l.socket, "target", "list", "--reachable=all"); code != 6 || stdout != "" {
 		t.Errorf("exit code %d, stdout %q", code, stdout)
+	}
+	// A few at a time.
+	delete(l.dials, 12)
+	l.change(func(w *world) {
+		for p := range uint16(200) {
+			w.Targets.Targets = append(w.Targets.Targets, target("web-1", 1000+p))
+		}
+	})
+	dialling := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.dialling
+	}
+	l.dialling, l.gate = 0, make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		stdout, _, code = run(t, "--socket", l.socket, "target", "list", "--reachable", "-o", "template={{.port}}")
+	}()
+	eventually(t, "sixteen dials", func() bool { return dialling() == 16 })
+	<-time.After(50 * time.Millisecond) // for a seventeenth, which must not come
+	if n := dialling(); n != 16 {
+		t.Errorf("%d dials at once", n)
+	}
+	close(l.gate)
+	<-ended
+	if n := strings.Count(stdout, "\n"); code != 0 || n != 202 {
+		t.Errorf("exit code %d, %d rows", code, n)
 	}
 	// More than a thousand connections are not opened.
 	l.change(func(w *world) {

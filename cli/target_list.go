@@ -41,6 +41,14 @@ that is applied to each row with the fields of its JSON: .id .hostname .name .pr
 .attributes .addresses .usernames, and the functions join, upper, lower and json.
 In CSV a cell that a spreadsheet would run as a formula gets an apostrophe in front.
 
+--watch goes on until Ctrl-C: on a terminal it draws the list anew in its place, otherwise it writes JSON
+lines, {"type":"snapshot",...,"targets":[...]} first, then one per change: {"type":"added"|"changed"|"removed",
+...,"target":{...}}. --exec runs a command for each change, one after the other, without a shell. A restart of the
+agent is waited for.
+
+--reachable opens a connection to each row's target through the tunnel and closes it without sending anything;
+the gateway decides about each and records it.
+
 --columns: id, name, hostname, protocol, port, attributes, tags, ip, address, vnet, vnet_id, usernames,
 reachable, attribute:KEY. --sort takes the same; -port sorts downwards.`,
 		Example: `  warp-cli target list --attribute hostname=do-target --username root
@@ -89,7 +97,7 @@ func (a *app) targetList(ctx context.Context, o *listOptions) error {
 	if o.showRequest {
 		paths := []string{q.Path()}
 		if o.watch {
-			paths = []string{localapi.PathEvents, q.Path()} // the second after each event of the first
+			paths = []string{client.PathChanges, q.Path()} // the second after each event of the first
 		}
 		if err := a.showRequests(c, paths); err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 
 	"weft/agent/localapi/client"
 	"weft/cli/render"
+	"weft/internal/kind"
 )
 
 func newTargetPick(a *app) *cobra.Command {
@@ -126,7 +127,7 @@ func (a *app) pick(ctx context.Context, q client.Query, ssh bool) (choice, error
 	}
 	p := picker{all: choicesOf(listOf(l).Targets, ssh)}
 	if len(p.all) == 0 {
-		return choice{}, &client.Error{Code: "not_found", Message: "there is no target to choose from", Hint: "without filters: warp-cli target list"}
+		return choice{}, &client.Error{Code: string(kind.NotFound), Message: "there is no target to choose from", Hint: "without filters: warp-cli target list"}
 	}
 	old, err := term.MakeRaw(int(in.Fd()))
 	if err != nil {

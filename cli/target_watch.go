@@ -193,7 +193,7 @@ func isPassing(err error) bool {
 // stream follows one event stream to its end. The events say when to ask: the list is asked for with
 // the filter, which the agent applies. heard is called with each list that came.
 func (w *watcher) stream(ctx context.Context, heard func()) error {
-	events, err := w.c.Events(ctx)
+	events, err := w.c.Changes(ctx)
 	if err != nil {
 		return err
 	}

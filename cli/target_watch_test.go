@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,7 +117,7 @@ func TestWatch_Lines(t *testing.T) {
 	w.Targets.Targets = []localapi.Target{target("web-1", 22), target("db-1", 22)}
 	l := startLiveAgent(t, w)
 	hook := filepath.Join(t.TempDir(), "hook")
-	v := watch(t, l.socket, "--hostname", "*-1", "--sort", "hostname", "--exec", `sh -c 'echo "$0 $1" >>"$2"' {{.type}} '{{.target.hostname}}; echo $HOME' `+hook)
+	v := watch(t, l.socket, "--hostname", "*-1", "--sort", "hostname", "--exec", `sh -c 'echo "$0 $1" >>"$2"' {{ .type }} '{{.target.hostname}}; echo $HOME' `+hook)
 	if got := v.next(t); got != "snapshot db-1 web-1" {
 		t.Errorf("first line %q", got)
 	}
@@ -238,6 +239,15 @@ func TestWatch_Terminal(t *testing.T) {
 	if strings.Contains(r.seen.String(), "web-3.a1net") {
 		t.Error("a line is longer than the terminal is wide")
 	}
+	// A terminal of another width has broken the lines anew: the whole screen is drawn.
+	if err := pty.Setsize(r.ours, &pty.Winsize{Rows: 20, Cols: 100}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGWINCH); err != nil {
+		t.Fatal(err)
+	}
+	r.sees(t, "\x1b[2J\x1b[H╭──────────┬")
+	r.sees(t, "rows: 3, revision 42 | last change: added web-3.a1net SSH 22 | Ctrl-C ends\r\n")
 	r.cancel()
 	if code := <-r.code; code != 130 {
 		t.Errorf("exit code %d", code)

@@ -24,7 +24,7 @@ const (
 	PathTargets      = "/v1/targets"      // GET ?attribute=k=v&username=&hostname=&protocol=&port=&vnet=&id=&ip= (repeatable) -> TargetList
 	PathResolve      = "/v1/resolve"      // GET ?name=&vnet=&port= -> Resolution
 	PathDial         = "/v1/dial"         // POST Dial -> 101 and a raw stream
-	PathEvents       = "/v1/events"       // GET -> stream of Event
+	PathEvents       = "/v1/events"       // GET ?targets=none (lists without their rows) -> stream of Event
 	UpgradeProtocol  = "weft-stream"
 )
 

@@ -19,7 +19,19 @@ type Events struct {
 
 // Events opens the event stream. The end of ctx ends it; the caller closes it.
 func (c *Client) Events(ctx context.Context) (*Events, error) {
-	conn, a, err := c.roundTrip(ctx, methodGet, localapi.PathEvents, nil, "")
+	return c.events(ctx, localapi.PathEvents)
+}
+
+// Changes is Events whose target lists come without their rows.
+func (c *Client) Changes(ctx context.Context) (*Events, error) {
+	return c.events(ctx, PathChanges)
+}
+
+// PathChanges is what Changes asks for.
+const PathChanges = localapi.PathEvents + "?targets=none"
+
+func (c *Client) events(ctx context.Context, path string) (*Events, error) {
+	conn, a, err := c.roundTrip(ctx, methodGet, path, nil, "")
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (s *Server) routeTable() []route {
 		{post, localapi.PathExplain, operator, s.explain, nil, "explain TARGET:PORT"},
 		{post, localapi.PathDiag, operator, s.diag, nil, "diag"},
 		{post, localapi.PathDiagBundle, operator, s.diagBundle, nil, "diag --bundle FILE"},
-		{get, localapi.PathEvents, reader, s.events, nil, "status"},
+		{get, localapi.PathEvents, reader, s.events, []string{"targets"}, "status"},
 	}...)
 }
 

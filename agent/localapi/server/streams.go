@@ -87,8 +87,23 @@ func relayClient(nc net.Conn) (relay.Client, bool) {
 	return c, ok
 }
 
+// wantsNoRows reads ?targets=none: who asks for the list with a filter needs to know only that it changed.
+func wantsNoRows(r *http.Request) (bool, error) {
+	switch v := r.URL.Query()["targets"]; {
+	case len(v) == 0:
+		return false, nil
+	case len(v) == 1 && v[0] == "none":
+		return true, nil
+	}
+	return false, fault.New(string(kind.Invalid), "targets must be none, or not be given")
+}
+
 // events writes the snapshot, then the changes, until the caller goes or is too slow.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
+	rowless, err := wantsNoRows(r)
+	if err != nil {
+		return err
+	}
 	user := userOf(r)
 	if !s.streams.take(user) {
 		s.overStreams.Add(1)
@@ -106,6 +121,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	enc := json.NewEncoder(w)
 	for {
 		for _, ev := range sub.Take() {
+			if rowless && ev.Targets != nil {
+				l := *ev.Targets // its rows are shared
+				l.Targets = []localapi.Target{}
+				ev.Targets = &l
+			}
 			// A reader that takes nothing for this long is ended, so that it holds nothing here.
 			if err := rc.SetWriteDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
 				return nil //nolint:nilerr // the connection is closed

@@ -307,3 +307,32 @@ func TestEvents_SlowReaderIsEnded(t *testing.T) {
 		}
 	}
 }
+
+// Who asks for no rows gets none, and the agent's list keeps its own.
+func TestEvents_WithoutRows(t *testing.T) {
+	f := setup(t, server.Config{})
+	if status, body := f.do(t, "GET", "/v1/events?targets=all", ""); status != 400 || !strings.Contains(body, "targets must be none") {
+		t.Errorf("status %d, %s", status, body)
+	}
+	c := f.dial(t)
+	_, err := io.WriteString(c, "GET /v1/events?targets=none HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	must(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	must(t, err)
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	dec := json.NewDecoder(resp.Body)
+	var e localapi.Event
+	must(t, dec.Decode(&e)) // the status
+	f.agent.mu.Lock()
+	sub := f.agent.subs[0]
+	f.agent.mu.Unlock()
+	l := &localapi.TargetList{SchemaVersion: 1, Revision: 7, Targets: []localapi.Target{{ID: "t"}}}
+	sub.push(localapi.Event{SchemaVersion: 1, Type: "targets", Targets: l})
+	e = localapi.Event{}
+	if err := dec.Decode(&e); err != nil || e.Targets == nil || e.Targets.Revision != 7 || e.Targets.Targets == nil || len(e.Targets.Targets) != 0 {
+		t.Fatalf("event %+v, %v", e, err)
+	}
+	if len(l.Targets) != 1 {
+		t.Error("the agent's own list lost its rows")
+	}
+}
