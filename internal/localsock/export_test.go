@@ -1,5 +1,7 @@
 package localsock
 
+import "net/netip"
+
 // Seams of the tests.
 var (
 	PipeSDDLForTest = pipeSDDL
@@ -45,4 +47,12 @@ func TokenCallerForTest(sid string, system, elevated bool, groups []GroupForTest
 		t.groups = append(t.groups, tokenGroup{administrators: g.Administrators, attributes: g.Attributes})
 	}
 	return t.caller()
+}
+
+// OwnerInTableForTest opens tcpTableLayout.ownerIn.
+func OwnerInTableForTest(v6 bool, table []byte, local, remote netip.AddrPort) (uint32, bool) {
+	if v6 {
+		return tcpTable6.ownerIn(table, local, remote)
+	}
+	return tcpTable4.ownerIn(table, local, remote)
 }
