@@ -55,6 +55,8 @@ type Config struct {
 	// ProxyAllUsers lets every account of this machine use the proxy, and with it this device's access. Otherwise it is
 	// for those who may operate the agent, where the system tells who is calling (Linux).
 	ProxyAllUsers bool
+	// ManagedFiles are where the administrator's settings are looked for. nil: mdm.Paths.
+	ManagedFiles []string
 	// DeviceName is what control lists this device as. Empty: the host name.
 	DeviceName string
 	// Version of the program. Empty: "dev".
@@ -93,11 +95,20 @@ type Agent struct {
 	controlConnected atomic.Bool
 	lastContact      atomic.Int64 // Unix nanoseconds; 0: never
 
+	policy      atomic.Pointer[managedFile]
+	proxySwitch *proxy.Switch
+	resumeKick  chan struct{} // to resume: a pause began or ended
+	enrolKick   chan struct{} // to enrolManaged: the administrator's file was read again
+
 	regMu sync.Mutex // held over a registration's making and ending, and a change of settings
+
+	prefsMu sync.Mutex // held over a change of preferences, which may open a listener
+	proxyAt string     // where the proxy was told to listen; guarded by prefsMu
 
 	mu       sync.Mutex // guards what follows
 	reg      *registration
 	settings settings
+	prefs    preferences
 	session  *session
 	proxy    *proxy.Server
 	api      *server.Server
@@ -133,7 +144,10 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.ForceFile = cfg.ForceFile || os.Getenv(EnvKeyStore) == keyStoreFile
-	a := &Agent{cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1)}
+	a := &Agent{
+		cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
+		resumeKick: make(chan struct{}, 1), enrolKick: make(chan struct{}, 1),
+	}
 	a.status.init()
 	return a, nil
 }
@@ -166,20 +180,20 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.proxySwitch = proxy.NewSwitch(proxyLn)
 	apiLn, err := a.listenSocket(ctx)
 	if err != nil {
-		if proxyLn != nil {
-			err = errors.Join(err, proxyLn.Close())
-		}
-		return err
+		return errors.Join(err, a.proxySwitch.Close())
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return api.Serve(ctx, apiLn) })
 	if proxyLn != nil {
 		a.status.setProxy(proxyLn.Addr().String())
-		g.Go(func() error { return px.Serve(ctx, proxyLn) })
 	}
+	g.Go(func() error { return px.Serve(ctx, a.proxySwitch) })
 	g.Go(func() error { return a.manage(ctx) })
+	g.Go(func() error { return a.resume(ctx) })
+	g.Go(func() error { return a.enrolManaged(ctx) })
 	a.ready(ctx, proxyLn)
 	return g.Wait()
 }
@@ -217,13 +231,6 @@ func (a *Agent) ready(ctx context.Context, proxyLn net.Listener) {
 	}
 }
 
-func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
-	if a.cfg.ProxyListen == "off" {
-		return nil, nil
-	}
-	return proxy.Listen(ctx, a.cfg.ProxyListen, a.cfg.AllowRemoteProxy)
-}
-
 func (a *Agent) listenSocket(ctx context.Context) (*localsock.Listener, error) {
 	ln, err := localsock.Listen(ctx, a.cfg.Socket)
 	switch {
@@ -252,6 +259,10 @@ func (a *Agent) open(ctx context.Context) error {
 			WithHint("choose a --state-dir that this user may write").WithCause(err)
 	}
 	a.dir = dir
+	if err := a.loadManaged(); err != nil {
+		return errors.Join(err, dir.Close())
+	}
+	a.loadPreferences(ctx)
 	if a.vault, err = newVault(a.cfg.KeyStore, dir, a.cfg.ForceFile); err == nil {
 		err = a.load(ctx)
 	}

@@ -54,3 +54,12 @@ type AgentSelf struct {
 	PublicKey string    `json:"public_key"`
 	CreatedAt time.Time `json:"created_at"`
 }
+
+// AgentKey changes the WireGuard key of a device, in two steps, so that at no time none works. First the new key is
+// offered: gateways shake hands with it, and carry nothing for it. When a handshake has succeeded the device confirms
+// it: from then on it is the device's key, and the old one is forgotten. An offer replaces an earlier one; to confirm
+// what is already the key changes nothing.
+type AgentKey struct {
+	PublicKey string `json:"public_key"` // WireGuard, base64
+	Confirm   bool   `json:"confirm"`
+}

@@ -19,6 +19,7 @@ func (c *Control) routes() *router {
 		"POST " + api.PathEnrolmentKeys:      {auth: authAPI, serve: c.createEnrolmentKey},
 		"POST " + api.PathEnrol:              {auth: authEnrol, serve: c.enrol, stranger: true},
 		"GET " + api.PathAgentSelf:           {auth: authDevice, serve: c.agentSelf},
+		"POST " + api.PathAgentKey:           {auth: authDevice, serve: c.agentKey},
 		"DELETE " + api.PathAgentSelf:        {auth: authDevice, serve: c.agentDelete},
 		"GET " + api.PathAgentSync:           {auth: authDevice, stream: c.syncAgent},
 		"POST " + api.PathGateways:           {auth: authAPI, serve: c.createGateway},

@@ -19,7 +19,7 @@ const (
 	PathStatus       = "/v1/status"       // GET -> Status
 	PathRegistration = "/v1/registration" // GET -> Registration; POST NewRegistration -> Registration; DELETE -> Done
 	PathConnect      = "/v1/connect"      // POST Connect -> Status (waits until connected, or says why not)
-	PathDisconnect   = "/v1/disconnect"   // POST -> Status
+	PathDisconnect   = "/v1/disconnect"   // POST Disconnect -> Status
 	PathVNET         = "/v1/vnet"         // GET -> VNETList; POST SelectVNET -> VNETList
 	PathTargets      = "/v1/targets"      // GET ?attribute=k=v&username=&protocol=&port=&vnet=&id= (repeatable) -> TargetList
 	PathResolve      = "/v1/resolve"      // GET ?name=&vnet=&port= -> Resolution
@@ -84,6 +84,8 @@ type Status struct {
 	StateAgeSeconds  float64 `json:"state_age_seconds"`
 	ControlConnected bool    `json:"control_connected"`
 	KeyStore         string  `json:"key_store"` // "keyring", "file" or ""
+	// ResumeAt is when a timed pause ends; null: there is none.
+	ResumeAt *time.Time `json:"resume_at"`
 	// Notices are what happened lately that the user may want to know (gateway restart, fallbacks), oldest first, at most 10.
 	Notices []Notice `json:"notices"`
 }

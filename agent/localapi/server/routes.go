@@ -51,6 +51,16 @@ func (s *Server) routeTable() []route {
 		{get, localapi.PathResolve, reader, s.resolve, []string{"name", "vnet", "port"}, "target list"},
 		{post, localapi.PathDial, operator, s.dial, nil, "nc NAME PORT"},
 		{get, localapi.PathEvents, reader, s.events, nil, "status"},
+		{get, localapi.PathFlows, operator, s.flows, []string{"vnet", "target"}, "flow list"},
+		{post, localapi.PathFlowsClose, operator, s.closeFlows, nil, "flow close ID"},
+		{get, localapi.PathTunnel, reader, s.tunnel, nil, "tunnel stats"},
+		{post, localapi.PathTunnelRotate, operator, s.rotateKeys, nil, "tunnel rotate-keys"},
+		{get, localapi.PathSettings, reader, s.settings, nil, "settings list"},
+		{post, localapi.PathSettings, operator, s.setSetting, nil, "settings set NAME VALUE"},
+		{post, localapi.PathSettingsReset, operator, s.resetSettings, nil, "settings reset"},
+		{get, localapi.PathMDM, reader, s.managed, nil, "mdm get-configs"},
+		{post, localapi.PathMDMRefresh, operator, s.refreshManaged, nil, "mdm refresh"},
+		{post, localapi.PathMDM, operator, s.setManaged, nil, "mdm set-config FILE"},
 	}
 }
 
@@ -152,6 +162,18 @@ func (s *Server) elevated(command string) string {
 	default:
 		return fmt.Sprintf("sudo -u '#%d' %s %s", s.cfg.Owner.UID, cli, command)
 	}
+}
+
+// asAdministrator is the command line that does what command does with every right.
+func (s *Server) asAdministrator(command string) string {
+	cli := "warp-cli"
+	if s.cfg.Socket != "" {
+		cli += " --socket " + quote(s.cfg.Socket)
+	}
+	if runtime.GOOS == "windows" {
+		return cli + " " + command + "   (in a terminal opened as administrator)"
+	}
+	return "sudo " + cli + " " + command
 }
 
 // quote makes a path safe to paste into a shell.

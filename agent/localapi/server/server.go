@@ -33,13 +33,17 @@ type Agent interface {
 	Unregister(ctx context.Context) error
 	// Connect waits until connected or ctx ends.
 	Connect(ctx context.Context) (localapi.Status, error)
-	Disconnect(ctx context.Context) (localapi.Status, error)
+	// Pause disconnects for d; 0: until somebody connects.
+	Pause(ctx context.Context, d time.Duration) (localapi.Status, error)
 	VNETs() localapi.VNETList
 	SelectVNET(ctx context.Context, ref string) (localapi.VNETList, error)
 	Targets(q TargetQuery) (localapi.TargetList, error)
 	Resolve(name, vnet string, port uint16) (localapi.Resolution, error)
 	DialFlow(ctx context.Context, d localapi.Dial) (relay.Flow, error)
 	Subscribe() (Subscription, error)
+	FlowAgent
+	SettingAgent
+	TunnelAgent
 }
 
 // TargetQuery is the filter of a target list: AND across fields, OR within one.
@@ -90,6 +94,7 @@ const (
 	maxHeaderBytes = 16 << 10
 	maxWait        = 10 * time.Minute
 	defaultWait    = 30 * time.Second
+	maxPause       = 30 * 24 * time.Hour
 )
 
 // Stats counts what the server refused.
