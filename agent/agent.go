@@ -31,6 +31,7 @@ import (
 	"weft/agent/liveness"
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
+	"weft/agent/logring"
 	"weft/agent/proxy"
 	"weft/agent/statefile"
 	"weft/internal/kind"
@@ -80,12 +81,15 @@ type Ready struct {
 
 // Agent is the daemon. Its exported methods are safe for concurrent use.
 type Agent struct {
-	cfg    Config
-	log    *slog.Logger
-	dir    *statefile.Dir
-	vault  *vault
-	status statusBoard
-	flows  *flowTable
+	cfg  Config
+	log  *slog.Logger // writes into ring too
+	ring *logring.Ring
+	// started is when New was called.
+	started time.Time
+	dir     *statefile.Dir
+	vault   *vault
+	status  statusBoard
+	flows   *flowTable
 
 	// Read once per flow.
 	view     atomic.Pointer[view]
@@ -144,8 +148,10 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.ForceFile = cfg.ForceFile || os.Getenv(EnvKeyStore) == keyStoreFile
+	ring := logring.New()
+	cfg.Logger = slog.New(ring.Tee(cfg.Logger.Handler()))
 	a := &Agent{
-		cfg: cfg, log: cfg.Logger, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Logger, ring: ring, started: time.Now(), flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
 		resumeKick: make(chan struct{}, 1), enrolKick: make(chan struct{}, 1),
 	}
 	a.status.init()

@@ -63,3 +63,14 @@ type AgentKey struct {
 	PublicKey string `json:"public_key"` // WireGuard, base64
 	Confirm   bool   `json:"confirm"`
 }
+
+// AgentDevice is a device of the user whose device asks.
+type AgentDevice struct {
+	ID         string    `json:"id"`
+	Name       string    `json:"name"`
+	OS         string    `json:"os"`
+	Version    string    `json:"version"`
+	CreatedAt  time.Time `json:"created_at"`
+	LastSeenAt time.Time `json:"last_seen_at"`
+	Revoked    bool      `json:"revoked"`
+}

@@ -2,6 +2,8 @@ package control_test
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 
 	"weft/api"
@@ -47,5 +49,20 @@ func TestAgentKey(t *testing.T) {
 	// Nobody else may.
 	if err := s.ClientWith("weft_dev_x").Do(t.Context(), http.MethodPost, api.PathAgentKey, api.AgentKey{PublicKey: next}, nil); !kind.Is(err, kind.Unauthenticated) {
 		t.Errorf("an unknown device: %v", err)
+	}
+}
+
+// A device hears of the devices of its own user, and of no other's.
+func TestAgentDevices(t *testing.T) {
+	s := controltest.New(t)
+	one, two := s.Enrol("jdoe@company.com", "laptop"), s.Enrol("jdoe@company.com", "desktop")
+	s.Enrol("other@company.com", "spy")
+	var list []api.AgentDevice
+	if err := s.ClientWith(api.Secret(one.Token)).Do(t.Context(), http.MethodGet, api.PathAgentDevices, nil, &list); err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(list, func(a, b api.AgentDevice) int { return strings.Compare(b.Name, a.Name) })
+	if len(list) != 2 || list[0].ID != one.DeviceID || list[1].ID != two.DeviceID || list[0].Name != "laptop" || list[0].CreatedAt.IsZero() {
+		t.Errorf("devices %+v", list)
 	}
 }

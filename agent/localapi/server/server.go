@@ -44,6 +44,7 @@ type Agent interface {
 	FlowAgent
 	SettingAgent
 	TunnelAgent
+	DebugAgent
 }
 
 // TargetQuery is the filter of a target list: AND across fields, OR within one.
