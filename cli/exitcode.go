@@ -15,6 +15,9 @@ const (
 	codeNoSSH  = "no_ssh_client"
 	codeBroken = "stream_broken"
 	codeNotUp  = "connect_failed"
+	// codeNotOffered: a command or value of other clients that means nothing here.
+	codeNotOffered = "not_offered"
+	codeCheck      = "check_failed"
 )
 
 // The exit codes. They are kept stable; docs/exit-codes.md is made from exitTable.
@@ -66,6 +69,7 @@ var exitTable = []exit{
 	}},
 	{exitUsage, "the command line or a value in it is wrong; nothing was done", []reason{
 		{codeUsage, ""},
+		{codeNotOffered, ""},
 		{string(kind.Invalid), ""},
 		{localapi.CodeEnrolmentInvalid, "copy the enrolment string whole, or ask your administrator for another"},
 	}},
@@ -117,6 +121,7 @@ var exitTable = []exit{
 		{client.CodeAgentSilent, ""},
 		{client.CodeAgentGone, ""},
 		{codeBroken, hintAgain},
+		{codeCheck, "look at: warp-cli status"},
 	}},
 	{exitLimit, "a documented limit was reached", []reason{
 		{string(kind.Limit), hintAgain},
