@@ -85,6 +85,16 @@ func (c *fakeControl) start(addr string) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+api.PathEnrol, c.enrol)
 	mux.HandleFunc("DELETE "+api.PathAgentSelf, c.unregister)
+	mux.HandleFunc("GET "+api.PathAgentSelf, func(w http.ResponseWriter, r *http.Request) {
+		if c.authorized(w, r) {
+			c.answer(w, api.AgentSelf{DeviceID: "device-1"})
+		}
+	})
+	mux.HandleFunc("GET "+api.PathAgentDevices, func(w http.ResponseWriter, r *http.Request) {
+		if c.authorized(w, r) {
+			c.answer(w, []api.AgentDevice{{ID: "device-1", Name: "laptop"}, {ID: "device-2", Name: "desktop", Revoked: true}})
+		}
+	})
 	mux.HandleFunc("GET "+api.PathAgentSync, c.sync)
 	mux.HandleFunc("POST "+api.PathAgentKey, c.changeKey)
 	lc := net.ListenConfig{}
