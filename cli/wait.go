@@ -22,10 +22,9 @@ const (
 
 // waited is what `wait` prints.
 type waited struct {
-	SchemaVersion int     `json:"schema_version"`
-	For           string  `json:"for"`
-	Met           bool    `json:"met"`
-	TookSeconds   float64 `json:"took_seconds"`
+	SchemaVersion int    `json:"schema_version"`
+	For           string `json:"for"`
+	Met           bool   `json:"met"`
 }
 
 func newWait(a *app) *cobra.Command {
@@ -109,7 +108,6 @@ func hasVNET(l *localapi.VNETList, name string) bool {
 }
 
 func (a *app) wait(ctx context.Context, what string, met func(*localapi.Event) bool, timeout time.Duration) error {
-	begun := time.Now()
 	tctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	last := "the agent has not answered"
@@ -125,7 +123,7 @@ func (a *app) wait(ctx context.Context, what string, met func(*localapi.Event) b
 		})
 		switch {
 		case errors.Is(err, errMet):
-			w := waited{localapi.SchemaVersion, what, true, time.Since(begun).Seconds()}
+			w := waited{localapi.SchemaVersion, what, true}
 			return a.print(w, func(w io.Writer, st render.Style) error { return success(w, st, "It is so: "+st.Clean(what)) })
 		case ctx.Err() != nil:
 			return ctx.Err()
