@@ -15,7 +15,7 @@ const tunnelMTU = 1280 // tunnel.Config's default
 func (a *Agent) Tunnel() localapi.Tunnel {
 	t := localapi.Tunnel{
 		SchemaVersion: localapi.SchemaVersion, Protocol: "wireguard", MTU: tunnelMTU, Endpoints: []string{},
-		Drops: []localapi.Counter{}, Limits: []localapi.Counter{}, VNETs: []localapi.TunnelVNET{}, EndpointOrigin: "control",
+		Drops: []localapi.Counter{}, VNETs: []localapi.TunnelVNET{}, EndpointOrigin: "control",
 	}
 	if r := a.registration(); r != nil {
 		t.PublicKey = r.PublicKey
@@ -79,7 +79,7 @@ func loss(sent, answered uint64) float64 {
 // fillLimits counts what the agent's own limits refused.
 func (a *Agent) fillLimits(t *localapi.Tunnel) {
 	s := a.Stats()
-	for _, c := range []localapi.Counter{
+	t.Limits = []localapi.Counter{
 		{Name: "flows", Count: s.FlowsRefused},
 		{Name: "local_api_connections", Count: s.LocalAPI.OverConns},
 		{Name: "local_api_dials", Count: s.LocalAPI.OverDials},
@@ -90,8 +90,6 @@ func (a *Agent) fillLimits(t *localapi.Tunnel) {
 		{Name: "proxy_malformed", Count: s.Proxy.Malformed},
 		{Name: "proxy_not_allowed", Count: s.Proxy.NotAllowed},
 		{Name: "proxy_refused", Count: s.Proxy.Refused},
-	} {
-		t.Limits = append(t.Limits, c)
 	}
 }
 

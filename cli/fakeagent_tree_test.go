@@ -128,7 +128,8 @@ func (f *fakeAgent) events(w http.ResponseWriter, r *http.Request) {
 	st, list := f.w.Status, f.w.Targets
 	st.SchemaVersion, list.SchemaVersion = localapi.SchemaVersion, localapi.SchemaVersion
 	events := append([]localapi.Event{
-		{Type: "status", Status: &st}, {Type: "targets", Targets: &list},
+		{Type: "status", Status: &st},
+		{Type: "targets", Targets: &list},
 		{Type: "vnets", VNETs: &localapi.VNETList{SchemaVersion: localapi.SchemaVersion, VNETs: f.w.VNETs}},
 	}, f.w.Later...)
 	enc := json.NewEncoder(w)

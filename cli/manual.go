@@ -157,7 +157,9 @@ func StatusCodesMarkdown() string {
 	b.WriteString("# Codes in a status\n\n<!-- Made from the table in agent/localapi/codes.go; `go test ./cli -run TestStatusCodes -update` writes it. -->\n\n")
 	b.WriteString("They stand in `warp-cli status --json` and in its events, and are kept stable. What a command ends with is in\n[exit-codes.md](exit-codes.md).\n")
 	for _, kind := range []struct{ kind, title, field string }{
-		{"state", "States", "`state`"}, {"reason", "Reasons", "`reason`"}, {"notice", "Notices", "`notices[].code`"},
+		{"state", "States", "`state`"},
+		{"reason", "Reasons", "`reason`"},
+		{"notice", "Notices", "`notices[].code`"},
 		{"check", "Checks of `warp-cli debug connectivity-check`", "`checks[].name`"},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n| %s | meaning | what to do |\n|---|---|---|\n", kind.title, kind.field)

@@ -7,22 +7,37 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"weft/agent/logring"
 )
 
+// sayTo writes whatever text into a ring.
+func sayTo(t *testing.T, r *logring.Ring) func(message string, attrs ...slog.Attr) {
+	t.Helper()
+	h := r.Tee(slog.DiscardHandler)
+	return func(message string, attrs ...slog.Attr) {
+		t.Helper()
+		rec := slog.NewRecord(time.Now(), slog.LevelInfo, message, 0)
+		rec.AddAttrs(attrs...)
+		if err := h.Handle(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRing_Bounded(t *testing.T) {
 	r := logring.New()
-	log := slog.New(r.Tee(slog.DiscardHandler))
+	say := sayTo(t, r)
 	for i := range 3 * logring.MaxLines {
-		log.InfoContext(t.Context(), fmt.Sprint("line ", i))
+		say(fmt.Sprint("line ", i))
 	}
 	lines, next, _ := r.After(0)
 	if len(lines) != logring.MaxLines || lines[len(lines)-1].Message != fmt.Sprint("line ", 3*logring.MaxLines-1) || next != 3*logring.MaxLines {
 		t.Errorf("%d lines, last %q, next %d", len(lines), lines[len(lines)-1].Message, next)
 	}
 	for range 2000 {
-		log.InfoContext(t.Context(), strings.Repeat("x", 100_000), "k", strings.Repeat("y", 100_000))
+		say(strings.Repeat("x", 100_000), slog.String("k", strings.Repeat("y", 100_000)))
 	}
 	lines, _, _ = r.After(0)
 	size := 0
@@ -62,13 +77,13 @@ func TestRing_Follow(t *testing.T) {
 func TestRedact(t *testing.T) {
 	const planted = "Zm9vYmFyYmF6cXV4"
 	r := logring.New()
-	log := slog.New(r.Tee(slog.DiscardHandler))
+	say := sayTo(t, r)
 	for _, text := range []string{
 		"token weft_dev_" + planted, "weft1." + planted + "." + planted, "Authorization: Bearer " + planted, "basic " + planted,
 		"TUNNEL_TOKEN=" + planted, `{"client_secret": "` + planted + `"}`, "password: " + planted,
 		"-----BEGIN PRIVATE KEY-----\n" + planted + "\n-----END PRIVATE KEY-----", "-----BEGIN OPENSSH PRIVATE KEY-----\n" + planted,
 	} {
-		log.InfoContext(t.Context(), text, "error", errors.New(text), "device_token", planted, "g", slog.GroupValue(slog.String("private_key", planted)))
+		say(text, slog.Any("error", errors.New(text)), slog.String("device_token", planted), slog.Group("g", slog.String("private_key", planted)))
 	}
 	lines, _, _ := r.After(0)
 	for _, l := range lines {
