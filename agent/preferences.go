@@ -234,7 +234,7 @@ func (a *Agent) Pause(ctx context.Context, d time.Duration) (localapi.Status, er
 	}
 	var until time.Time
 	if d > 0 {
-		until = time.Now().Add(d).UTC().Round(time.Second)
+		until = time.Now().Add(d).UTC().Truncate(time.Millisecond)
 	}
 	st, err := a.disconnect(ctx, until)
 	a.wakeResume()
