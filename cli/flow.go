@@ -108,7 +108,7 @@ func newFlowClose(a *app) *cobra.Command {
 		"close [ID]", "Close open connections",
 		`Resets one connection by the ID that flow list shows, or all, or all of one virtual
 network, so that no program takes the end for an orderly one.`,
-		`  warp-cli flow close 17
+		`  warp-cli flow close 7
   warp-cli flow close --all
   warp-cli flow close --vnet a1net`,
 	}, 0, 1, func(cmd *cobra.Command, args []string) error {

@@ -25,7 +25,13 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 		// Flags before the command's name are the root's, so that ssh can keep all that follow its own.
 		TraverseChildren:  true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		PersistentPreRun:  func(*cobra.Command, []string) { a.started = true },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.started = true
+			if a.listen && cmd.HasParent() && cmd.CommandPath() != "warp-cli status" {
+				return usageErrorHint("for flows: warp-cli flow list --watch", "--listen follows the status: it goes alone or with status")
+			}
+			return nil
+		},
 	}
 	group(root)
 	f := root.PersistentFlags()

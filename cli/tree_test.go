@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"net"
 	"os"
@@ -78,15 +79,15 @@ func TestTree_Golden(t *testing.T) {
 			continue
 		}
 		call := regexp.MustCompile(`(^|\s)warp-cli( -[-\w=]+)* ` + regexp.QuoteMeta(c.Path) + `( |$)`)
-		text, json := false, false
+		text, asJSON := false, false
 		for _, l := range lines {
 			if call.MatchString(l) && !longer(commands, c.Path, l) {
 				isJSON := strings.Contains(l, "--json") || regexp.MustCompile(` -j\b`).MatchString(l)
-				json, text = json || isJSON, text || !isJSON
+				asJSON, text = asJSON || isJSON, text || !isJSON
 			}
 		}
-		if !text || !json {
-			t.Errorf("warp-cli %s: golden file for text: %t, for JSON: %t; write a script in testdata/script with `cmp stdout`", c.Path, text, json)
+		if !text || !asJSON {
+			t.Errorf("warp-cli %s: golden file for text: %t, for JSON: %t; write a script in testdata/script with `cmp stdout`", c.Path, text, asJSON)
 		}
 	}
 }
@@ -186,9 +187,9 @@ func TestTree_NeverSucceedsOnFailure(t *testing.T) {
 				if c.Path == "wait" {
 					args = append(args, "--timeout", "50ms")
 				}
-				for _, json := range []bool{false, true} {
+				for _, asJSON := range []bool{false, true} {
 					line := append([]string{"--socket", socket}, args...)
-					if json {
+					if asJSON {
 						line = append([]string{"--json"}, line...)
 					}
 					var stdout, stderr bytes.Buffer
@@ -200,25 +201,25 @@ func TestTree_NeverSucceedsOnFailure(t *testing.T) {
 						t.Errorf("warp-cli %q: exit code 0\nstdout: %s", line, &stdout)
 						continue
 					}
-					checkFailure(t, line, code, json, &stdout, &stderr)
+					checkFailure(t, line, code, asJSON, &stdout, &stderr)
 				}
 			}
 		})
 	}
 }
 
-func checkFailure(t *testing.T, line []string, code int, json bool, stdout, stderr *bytes.Buffer) {
+func checkFailure(t *testing.T, line []string, code int, asJSON bool, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	last := strings.TrimSpace(stderr.String())
-	if i := strings.LastIndexByte(last, '\n'); i >= 0 && json {
+	if i := strings.LastIndexByte(last, '\n'); i >= 0 && asJSON {
 		last = last[i+1:]
 	}
 	switch {
 	case stdout.Len() > 0:
 		t.Errorf("warp-cli %q failed with %d and wrote to stdout: %s", line, code, stdout)
-	case json && (!strings.HasPrefix(last, `{"schema_version":1,"code":"`) || strings.Contains(last, `"hint":""`)):
+	case asJSON && (!strings.HasPrefix(last, `{"schema_version":1,"code":"`) || strings.Contains(last, `"hint":""`)):
 		t.Errorf("warp-cli %q: stderr %q is no failure with a hint", line, stderr)
-	case !json && (!strings.Contains(last, "Error: ") || !strings.Contains(last, "\nNext: ")):
+	case !asJSON && (!strings.Contains(last, "Error: ") || !strings.Contains(last, "\nNext: ")):
 		t.Errorf("warp-cli %q: stderr %q names no next step", line, stderr)
 	}
 }
@@ -285,5 +286,63 @@ func TestStatusCodes_Complete(t *testing.T) {
 	}
 	if want < 20 || len(localapi.StatusCodes) < want {
 		t.Errorf("found %d codes in the source and %d in the table", want, len(localapi.StatusCodes))
+	}
+}
+
+// nullable are the fields of JSON answers that may be null; every other field has one type and is always there.
+var nullable = []string{"vnet", "agent", "resume_at", "last_handshake_at"}
+
+// Every JSON answer of every command says its schema version, and nothing in it is null that must not be.
+func TestTree_JSON(t *testing.T) {
+	for _, c := range cli.Commands() {
+		if slices.Contains(goldenless, c.Path) {
+			continue
+		}
+		t.Run(c.Path, func(t *testing.T) {
+			socket := startAgent(t, seedWorld(t))
+			var stdout, stderr bytes.Buffer
+			code := cli.Main(t.Context(), cli.Config{
+				Args: append([]string{"--socket", socket, "--json"}, sample(t, c)...), Stdin: strings.NewReader("weft1.x\n"),
+				Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" }, Version: "1.2.3",
+			})
+			if code != 0 {
+				t.Fatalf("exit code %d: %s", code, &stderr)
+			}
+			dec, n := json.NewDecoder(&stdout), 0
+			for ; dec.More(); n++ {
+				var v map[string]any
+				if err := dec.Decode(&v); err != nil {
+					t.Fatalf("not JSON: %v", err)
+				}
+				if v["schema_version"] != 1.0 {
+					t.Errorf("schema_version is %v", v["schema_version"])
+				}
+				checkNull(t, "", v)
+			}
+			if n == 0 {
+				t.Error("no answer")
+			}
+		})
+	}
+}
+
+func checkNull(t *testing.T, at string, v any) {
+	t.Helper()
+	switch v := v.(type) {
+	case nil:
+		if i := strings.LastIndexByte(at, '.'); !slices.Contains(nullable, at[i+1:]) {
+			t.Errorf("%s is null", at)
+		}
+	case map[string]any:
+		for k, e := range v {
+			if k != strings.ToLower(k) || strings.ContainsAny(k, "- ") {
+				t.Errorf("%s.%s is not in snake case", at, k)
+			}
+			checkNull(t, at+"."+k, e)
+		}
+	case []any:
+		for _, e := range v {
+			checkNull(t, at+"[]", e)
+		}
 	}
 }
