@@ -46,6 +46,9 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		cas      = account + "/access/gateway_ca"
 		users    = account + "/access/users"
 		devices  = account + "/devices"
+		rules    = account + "/gateway/rules"
+		lists    = account + "/gateway/lists"
+		groups   = account + "/access/groups"
 	)
 	return map[string]serveFunc{
 		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
@@ -111,6 +114,28 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"GET " + devices + "/physical-devices/{id}":         c.getPhysicalDevice,
 		"POST " + devices + "/physical-devices/{id}/revoke": c.revokePhysicalDevice,
 		"GET " + devices + "/{id}":                          c.getDevice,
+
+		"GET " + rules:              c.listNetworkRules,
+		"POST " + rules:             c.createNetworkRule,
+		"GET " + rules + "/tenant":  c.listTenantRules,
+		"GET " + rules + "/{id}":    c.getNetworkRule,
+		"PUT " + rules + "/{id}":    c.replaceNetworkRule(false),
+		"PATCH " + rules + "/{id}":  c.replaceNetworkRule(true),
+		"DELETE " + rules + "/{id}": c.deleteNetworkRule,
+
+		"GET " + lists:                 c.listLists,
+		"POST " + lists:                c.createList,
+		"GET " + lists + "/{id}":       c.getList,
+		"PUT " + lists + "/{id}":       c.replaceList,
+		"PATCH " + lists + "/{id}":     c.patchList,
+		"DELETE " + lists + "/{id}":    c.deleteList,
+		"GET " + lists + "/{id}/items": c.listItems,
+
+		"GET " + groups:              c.listRuleGroups,
+		"POST " + groups:             c.createRuleGroup,
+		"GET " + groups + "/{id}":    c.getRuleGroup,
+		"PUT " + groups + "/{id}":    c.replaceRuleGroup,
+		"DELETE " + groups + "/{id}": c.deleteRuleGroup,
 
 		"GET " + users:           c.listUsers,
 		"GET " + users + "/{id}": c.getUser,

@@ -38,7 +38,30 @@ func (s *Store) openAccount(ctx context.Context) error {
 	if s.account.ULA, err = netip.ParsePrefix(ula); err != nil {
 		return fmt.Errorf("read account: %w", err)
 	}
-	return s.Update(ctx, System, func(tx *Tx) error { return tx.BeginEpoch(ctx) })
+	return s.Update(ctx, System, func(tx *Tx) error {
+		if err := tx.addCollections(ctx); err != nil {
+			return err
+		}
+		return tx.BeginEpoch(ctx)
+	})
+}
+
+// addCollections gives a revision to the collections that have none: all of a new account, those that an older version
+// did not know.
+func (tx *Tx) addCollections(ctx context.Context) error {
+	have, err := tx.Revisions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range allCollections {
+		if _, ok := have[c]; ok {
+			continue
+		}
+		if _, err := tx.exec(ctx, `INSERT INTO collection_revisions (collection, revision) VALUES ($1, 0)`, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) createAccount(ctx context.Context) error {
@@ -50,10 +73,8 @@ func (s *Store) createAccount(ctx context.Context) error {
 			a.ID, a.Name, a.ULA.String(), s.box.seal(keyCheckPlace, []byte("weft")), tx.at); err != nil {
 			return err
 		}
-		for _, c := range allCollections {
-			if _, err := tx.exec(ctx, `INSERT INTO collection_revisions (collection, revision) VALUES ($1, 0)`, c); err != nil {
-				return err
-			}
+		if err := tx.addCollections(ctx); err != nil {
+			return err
 		}
 		if err := tx.BeginEpoch(ctx); err != nil {
 			return err
