@@ -81,9 +81,9 @@ type Ready struct {
 
 // Agent is the daemon. Its exported methods are safe for concurrent use.
 type Agent struct {
-	cfg  Config
-	log  *slog.Logger // writes into ring too
-	ring *logring.Ring
+	cfg     Config
+	log     *slog.Logger // writes into logRing too
+	logRing *logring.Ring
 	// started is when New was called.
 	started time.Time
 	dir     *statefile.Dir
@@ -151,7 +151,7 @@ func New(cfg Config) (*Agent, error) {
 	ring := logring.New()
 	cfg.Logger = slog.New(ring.Tee(cfg.Logger.Handler()))
 	a := &Agent{
-		cfg: cfg, log: cfg.Logger, ring: ring, started: time.Now(), flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Logger, logRing: ring, started: time.Now(), flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
 		resumeKick: make(chan struct{}, 1), enrolKick: make(chan struct{}, 1),
 	}
 	a.status.init()

@@ -23,7 +23,7 @@ const (
 )
 
 // Log implements server.Agent.
-func (a *Agent) Log() *logring.Ring { return a.ring }
+func (a *Agent) Log() *logring.Ring { return a.logRing }
 
 // Runtime implements server.Agent.
 func (a *Agent) Runtime(stacks bool) localapi.Runtime {
@@ -78,7 +78,7 @@ func (a *Agent) Devices(ctx context.Context) (localapi.DeviceList, error) {
 	ctx, cancel := context.WithTimeout(ctx, devicesTimeout)
 	defer cancel()
 	var out []api.AgentDevice
-	if err := a.askControl(ctx, r, http.MethodGet, api.PathAgentDevices, &out); err != nil {
+	if err := a.callControl(ctx, r, http.MethodGet, api.PathAgentDevices, &out); err != nil {
 		return l, err
 	}
 	for _, d := range out {
@@ -90,8 +90,8 @@ func (a *Agent) Devices(ctx context.Context) (localapi.DeviceList, error) {
 	return l, nil
 }
 
-// askControl makes one call with the device's token.
-func (a *Agent) askControl(ctx context.Context, r *registration, method, path string, out any) error {
+// callControl makes one call with the device's token.
+func (a *Agent) callControl(ctx context.Context, r *registration, method, path string, out any) error {
 	sec, err := a.vault.load(ctx, r.KeyStore)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func (a *Agent) tryControl(ctx context.Context) (string, error) {
 		return "", errNotRegistered()
 	}
 	var self api.AgentSelf
-	if err := a.askControl(ctx, r, http.MethodGet, api.PathAgentSelf, &self); err != nil {
+	if err := a.callControl(ctx, r, http.MethodGet, api.PathAgentSelf, &self); err != nil {
 		return "", err
 	}
 	return r.ControlURL + " accepts this device", nil

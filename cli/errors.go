@@ -21,8 +21,8 @@ func usageErrorHint(hint, format string, args ...any) error {
 	return &client.Error{Code: codeUsage, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// checkError is what a failed connectivity check ends with.
-func checkError(c localapi.Check) error {
+// connectivityError is what a failed connectivity check ends with.
+func connectivityError(c localapi.Check) error {
 	return &client.Error{Code: codeCheck, Message: "the check of " + c.Name + " failed: " + c.Detail}
 }
 

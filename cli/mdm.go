@@ -191,10 +191,10 @@ code is 0 only when all of them work.`,
 func failedCheck(c *localapi.Connectivity) error {
 	for _, check := range c.Checks {
 		if !check.OK {
-			return checkError(check)
+			return connectivityError(check)
 		}
 	}
-	return checkError(localapi.Check{Name: "agent", Detail: "no check was made"})
+	return connectivityError(localapi.Check{Name: "agent", Detail: "no check was made"})
 }
 
 func newDebugRuntime(a *app) *cobra.Command {

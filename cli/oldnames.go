@@ -41,13 +41,20 @@ var notOffered = map[string]string{
 	"trusted":       "nothing leaves the tunnel by itself, whatever the network; to pause: warp-cli disconnect --for 1h",
 }
 
-// addOldNames adds hidden commands for both.
+// addOldNames adds hidden commands for both. A name that has become a command again is left to it.
 func addOldNames(a *app, root *cobra.Command) {
+	taken := func(name string) bool {
+		return slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == name || c.HasAlias(name) })
+	}
 	for old, now := range oldNames {
-		root.AddCommand(oldName(a, root, old, now))
+		if !taken(old) {
+			root.AddCommand(oldName(a, root, old, now))
+		}
 	}
 	for name, hint := range notOffered {
-		root.AddCommand(instead(a, name, hint))
+		if !taken(name) {
+			root.AddCommand(instead(a, name, hint))
+		}
 	}
 }
 
