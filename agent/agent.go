@@ -32,6 +32,7 @@ import (
 	"weft/agent/liveness"
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
+	"weft/agent/logring"
 	"weft/agent/proxy"
 	"weft/agent/statefile"
 	"weft/internal/kind"
@@ -59,6 +60,8 @@ type Config struct {
 	// ProxyAllUsers lets every account of this machine use the proxy, and with it this device's access. Otherwise it is
 	// for those who may operate the agent, where the system tells who is calling (Linux).
 	ProxyAllUsers bool
+	// ManagedFiles are where the administrator's settings are looked for. nil: mdm.Paths.
+	ManagedFiles []string
 	// DeviceName is what control lists this device as. Empty: the host name.
 	DeviceName string
 	// Version of the program. Empty: "dev".
@@ -76,10 +79,11 @@ type Config struct {
 	Times liveness.Times
 
 	// Hosted means that package host serves the local API and decides who gets here: Run opens no socket, and no proxy
-	// but the one of ProxyListener, whose connections are the session's own user's.
+	// but the one of HostProxy, whose connections are the session's own user's.
 	Hosted bool
-	// ProxyListener replaces ProxyListen when Hosted; nil: no proxy. Run closes it.
-	ProxyListener net.Listener
+	// HostProxy opens the host's proxy for this agent, when Hosted, in place of ProxyListen; the agent closes it. shown is
+	// the address at which users find it, empty when it leads to another of their agents. A nil listener: there is none.
+	HostProxy func(ctx context.Context) (ln net.Listener, shown string)
 	// ProxyAuthorize refuses a connection to the proxy by an error, a *fault.Error, when Hosted; nil refuses nobody.
 	ProxyAuthorize func(net.Conn) error
 	// Owner is whose agent this is. nil: this process's account.
@@ -96,14 +100,17 @@ type Ready struct {
 
 // Agent is the daemon. Its exported methods are safe for concurrent use.
 type Agent struct {
-	cfg    Config
-	log    *slog.Logger
-	dir    *statefile.Dir
-	vault  *vault
-	status statusBoard
-	flows  *flowTable
-	trim   trimmer
-	ring   *diag.Log // the end of the log, for diag
+	cfg     Config
+	log     *slog.Logger // writes into logRing and ring too
+	logRing *logring.Ring
+	ring    *diag.Log // the end of the log, for diag
+	// started is when New was called.
+	started time.Time
+	dir     *statefile.Dir
+	vault   *vault
+	status  statusBoard
+	flows   *flowTable
+	trim    trimmer
 
 	// Read once per flow.
 	view     atomic.Pointer[view]
@@ -113,11 +120,20 @@ type Agent struct {
 	controlConnected atomic.Bool
 	lastContact      atomic.Int64 // Unix nanoseconds; 0: never
 
+	policy      atomic.Pointer[managedFile]
+	proxySwitch *proxy.Switch
+	resumeKick  chan struct{} // to resume: a pause began or ended
+	enrolKick   chan struct{} // to enrolManaged: the administrator's file was read again
+
 	regMu sync.Mutex // held over a registration's making and ending, and a change of settings
+
+	prefsMu sync.Mutex // held over a change of preferences, which may open a listener
+	proxyAt string     // where the proxy was told to listen; guarded by prefsMu
 
 	mu       sync.Mutex // guards what follows
 	reg      *registration
 	settings settings
+	prefs    preferences
 	session  *session
 	proxy    *proxy.Server
 	api      *server.Server
@@ -167,10 +183,11 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	ring := new(diag.Log)
+	lines, ring := logring.New(), new(diag.Log)
+	cfg.Logger = ring.Tee(slog.New(lines.Tee(cfg.Logger.Handler())))
 	a := &Agent{
-		cfg: cfg, log: ring.Tee(cfg.Logger), ring: ring, flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
-		beats: make(chan chan<- struct{}),
+		cfg: cfg, log: cfg.Logger, logRing: lines, ring: ring, started: time.Now(), flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
+		resumeKick: make(chan struct{}, 1), enrolKick: make(chan struct{}, 1), beats: make(chan chan<- struct{}),
 	}
 	a.trim.collect = collectTwice
 	a.status.init()
@@ -205,22 +222,19 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.proxySwitch = proxy.NewSwitch(proxyLn)
 	apiLn, err := a.listenSocket(ctx)
 	if err != nil {
-		if proxyLn != nil {
-			err = errors.Join(err, proxyLn.Close())
-		}
-		return err
+		return errors.Join(err, a.proxySwitch.Close())
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	if apiLn != nil {
 		g.Go(func() error { return api.Serve(ctx, apiLn) })
 	}
-	if proxyLn != nil {
-		a.status.setProxy(proxyLn.Addr().String())
-		g.Go(func() error { return px.Serve(ctx, proxyLn) })
-	}
+	g.Go(func() error { return px.Serve(ctx, a.proxySwitch) })
 	g.Go(func() error { return a.manage(ctx) })
+	g.Go(func() error { return a.resume(ctx) })
+	g.Go(func() error { return a.enrolManaged(ctx) })
 	a.ready(ctx, proxyLn)
 	return g.Wait()
 }
@@ -271,16 +285,6 @@ func (a *Agent) ready(ctx context.Context, proxyLn net.Listener) {
 	}
 }
 
-func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
-	if a.cfg.Hosted {
-		return a.cfg.ProxyListener, nil
-	}
-	if a.cfg.ProxyListen == "off" {
-		return nil, nil
-	}
-	return proxy.Listen(ctx, a.cfg.ProxyListen, a.cfg.AllowRemoteProxy)
-}
-
 func (a *Agent) listenSocket(ctx context.Context) (*localsock.Listener, error) {
 	if a.cfg.Hosted {
 		return nil, nil
@@ -326,6 +330,10 @@ func (a *Agent) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := a.loadManaged(); err != nil {
+		return errors.Join(err, a.closeDir())
+	}
+	a.loadPreferences(ctx)
 	if a.vault, err = newVault(a.cfg.KeyStore, a.dir, a.cfg.ForceFile); err == nil {
 		err = a.load(ctx)
 	}

@@ -40,6 +40,8 @@ type fakeControl struct {
 	deleted  int
 	down     bool
 	streams  int
+	// onKey does what gateways do about an offer or its confirmation; an error is answered instead of success.
+	onKey func(k api.AgentKey) error
 }
 
 func newFakeControl(tb testing.TB) *fakeControl {
@@ -83,7 +85,18 @@ func (c *fakeControl) start(addr string) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+api.PathEnrol, c.enrol)
 	mux.HandleFunc("DELETE "+api.PathAgentSelf, c.unregister)
+	mux.HandleFunc("GET "+api.PathAgentSelf, func(w http.ResponseWriter, r *http.Request) {
+		if c.authorized(w, r) {
+			c.answer(w, api.AgentSelf{DeviceID: "device-1"})
+		}
+	})
+	mux.HandleFunc("GET "+api.PathAgentDevices, func(w http.ResponseWriter, r *http.Request) {
+		if c.authorized(w, r) {
+			c.answer(w, []api.AgentDevice{{ID: "device-1", Name: "laptop"}, {ID: "device-2", Name: "desktop", Revoked: true}})
+		}
+	})
 	mux.HandleFunc("GET "+api.PathAgentSync, c.sync)
+	mux.HandleFunc("POST "+api.PathAgentKey, c.changeKey)
 	lc := net.ListenConfig{}
 	ln, err := lc.Listen(c.tb.Context(), "tcp", addr)
 	must(c.tb, err)
@@ -253,4 +266,25 @@ func must(tb testing.TB, err error) {
 	if err != nil {
 		tb.Fatal(err)
 	}
+}
+
+func (c *fakeControl) changeKey(w http.ResponseWriter, r *http.Request) {
+	if !c.authorized(w, r) {
+		return
+	}
+	var k api.AgentKey
+	if err := json.NewDecoder(r.Body).Decode(&k); err != nil {
+		c.refuse(w, http.StatusBadRequest, "invalid", "bad body")
+		return
+	}
+	c.mu.Lock()
+	on := c.onKey
+	c.mu.Unlock()
+	if on != nil {
+		if err := on(k); err != nil {
+			c.refuse(w, http.StatusServiceUnavailable, "unavailable", err.Error())
+			return
+		}
+	}
+	c.answer(w, api.AgentSelf{PublicKey: k.PublicKey})
 }

@@ -9,6 +9,7 @@ import (
 
 	"weft/agent/fault"
 	"weft/agent/localapi"
+	"weft/agent/origin"
 	"weft/agent/relay"
 	"weft/internal/kind"
 	"weft/targets"
@@ -19,6 +20,7 @@ import (
 // plane is the open tunnel with the addresses that flows are bound to: immutable,
 // replaced when the addresses change, nil when there is no tunnel.
 type plane struct {
+	link  *link
 	tun   *tunnel.Tunnel
 	addrs map[vnet.ID]localAddrs
 	// nudge has the link checked when a flow is opened after silence, check at once,
@@ -31,7 +33,8 @@ type plane struct {
 type destination struct {
 	plane    *plane
 	network  vnet.Network
-	hostname string // empty: an address that is no target's, or was given as one
+	target   targets.ID // empty: an address that is no target's, or was given as one
+	hostname string
 	local    netip.Addr
 	remote   netip.AddrPort
 }
@@ -60,7 +63,7 @@ func (a *Agent) DialFlow(ctx context.Context, d localapi.Dial) (relay.Flow, erro
 		dst.plane.nudge()
 		c, err := dst.plane.tun.DialTCP(dctx, dst.local, dst.remote)
 		if err == nil {
-			return a.flows.add(place, c, dst.network.ID), nil
+			return a.flows.add(place, c, dst, origin.From(ctx)), nil
 		}
 		if !a.flows.release(place) || ctx.Err() != nil {
 			return nil, a.dialFault(&dst, err)
@@ -79,7 +82,7 @@ func (a *Agent) DialPacket(ctx context.Context, d localapi.Dial) (net.Conn, erro
 	if err != nil {
 		return nil, a.dialFault(&dst, err)
 	}
-	return c, nil
+	return a.flows.addPacket(c, dst, origin.From(ctx)), nil
 }
 
 // resolve reads view, selection and plane once.
@@ -100,7 +103,7 @@ func (a *Agent) resolve(d localapi.Dial) (destination, error) {
 		return destination{}, fault.New(localapi.CodeUnreachable, "this device has no tunnel address in virtual network %s", network.Name)
 	}
 	return destination{
-		plane: p, network: network, hostname: found.Target.Hostname,
+		plane: p, network: network, target: found.Target.ID, hostname: found.Target.Hostname,
 		local: local, remote: netip.AddrPortFrom(found.Addr, d.Port),
 	}, nil
 }

@@ -75,17 +75,24 @@ func (osKeyring) Delete(service, user string) error {
 // secrets are what must not be read by others.
 type secrets struct {
 	PrivateKey tunnel.PrivateKey
-	Token      api.Secret
+	// NextKey is one that the device was changing to; zero: none.
+	NextKey tunnel.PrivateKey
+	Token   api.Secret
 }
 
 // secretsWire is their form at rest: the types of secrets redact themselves.
 type secretsWire struct {
 	PrivateKey string `json:"private_key"`
+	NextKey    string `json:"next_private_key,omitempty"`
 	Token      string `json:"token"`
 }
 
 func (s secrets) encode() secretsWire {
-	return secretsWire{PrivateKey: s.PrivateKey.Base64(), Token: string(s.Token)}
+	w := secretsWire{PrivateKey: s.PrivateKey.Base64(), Token: string(s.Token)}
+	if !s.NextKey.IsZero() {
+		w.NextKey = s.NextKey.Base64()
+	}
+	return w
 }
 
 func (w secretsWire) decode() (secrets, error) {
@@ -93,10 +100,16 @@ func (w secretsWire) decode() (secrets, error) {
 	if err != nil {
 		return secrets{}, err
 	}
+	var next tunnel.PrivateKey
+	if w.NextKey != "" {
+		if next, err = tunnel.ParsePrivateKey(w.NextKey); err != nil {
+			return secrets{}, err
+		}
+	}
 	if w.Token == "" {
 		return secrets{}, errors.New("the device token is missing")
 	}
-	return secrets{PrivateKey: k, Token: api.Secret(w.Token)}, nil
+	return secrets{PrivateKey: k, NextKey: next, Token: api.Secret(w.Token)}, nil
 }
 
 // vault keeps the secrets in the keyring, or in a file when that cannot be had.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weft/agent/liveness"
@@ -47,6 +48,8 @@ type link struct {
 	wg     sync.WaitGroup
 	echo   *echoer
 	ctx    context.Context //nolint:containedctx // the life of the link, for its name lookups
+
+	probesSent, probesAnswered atomic.Uint64
 
 	using sync.Mutex // held over a change of candidate, which may look a name up
 
@@ -119,7 +122,7 @@ func (l *link) apply(ctx context.Context, v *view) error {
 	if err != nil {
 		return err
 	}
-	l.a.plane.Store(&plane{tun: l.tun, addrs: v.addrs, nudge: l.mon.Nudge, check: l.mon.Check, hope: l.mon.Hope, echo: l.echo})
+	l.a.plane.Store(&plane{link: l, tun: l.tun, addrs: v.addrs, nudge: l.mon.Nudge, check: l.mon.Check, hope: l.mon.Hope, echo: l.echo})
 	for _, a := range gone {
 		if err := l.tun.RemoveAddress(a); err != nil {
 			return err
@@ -166,8 +169,13 @@ func (l *link) addAddrs(want map[netip.Addr]struct{}) (gone []netip.Addr, err er
 // setCandidates takes the endpoints of a view over; the one in use stays while it
 // is offered with the same key.
 func (l *link) setCandidates(ctx context.Context, v *view) error {
+	prefs := l.a.preferred()
+	override, _ := l.a.endpointOverride(&prefs)
 	var cs []candidate
 	for _, g := range v.gateways {
+		if override != "" {
+			g.Endpoints = []string{override}
+		}
 		cs = append(cs, candidatesOf(l.log, g)...)
 	}
 	if len(cs) == 0 {
@@ -301,6 +309,9 @@ func (l *link) Probe(seq uint64) error {
 	b := make([]byte, 0, probeBytes)
 	b = binary.BigEndian.AppendUint64(append(b, probeMagic...), seq)
 	_, err := c.Write(b)
+	if err == nil {
+		l.probesSent.Add(1)
+	}
 	return err
 }
 
@@ -313,6 +324,7 @@ func (l *link) readAnswers(c *tunnel.UDPConn) {
 			return
 		}
 		if n == probeBytes && string(b[:len(probeMagic)]) == probeMagic {
+			l.probesAnswered.Add(1)
 			l.mon.Answer(binary.BigEndian.Uint64(b[len(probeMagic):n]))
 		}
 	}

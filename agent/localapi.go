@@ -29,6 +29,11 @@ func (a *Agent) Status() localapi.Status {
 		s.Email, s.KeyStore = r.Email, r.KeyStore
 	}
 	a.status.fill(&s)
+	a.mu.Lock()
+	if at := a.settings.ResumeAt; !at.IsZero() {
+		s.ResumeAt = &at
+	}
+	a.mu.Unlock()
 	if v := a.view.Load(); v != nil {
 		s.StateRevision, s.StateAgeSeconds = v.revision, a.age().Seconds()
 		if sel := a.selected.Load(); sel != nil {

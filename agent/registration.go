@@ -49,6 +49,8 @@ type settings struct {
 	// Connect is whether the tunnel should be up.
 	Connect bool    `json:"connect"`
 	VNET    vnet.ID `json:"vnet,omitempty"`
+	// ResumeAt ends a timed pause, in UTC; zero: there is none.
+	ResumeAt time.Time `json:"resume_at,omitzero"`
 }
 
 // client talks to the control plane of this registration.

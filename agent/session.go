@@ -31,6 +31,9 @@ type session struct {
 	wake   chan struct{} // to maintain: look again
 	saves  chan struct{} // to saveStates
 
+	secrets  atomic.Pointer[secrets] // set before maintain
+	rekeying atomic.Bool             // RotateKeys changes the key of the link
+
 	revoked    atomic.Bool
 	rewatch    atomic.Pointer[context.CancelFunc] // ends the stream that is followed or waited for
 	controlErr atomic.Pointer[string]             // why control is not heard; nil: not tried, or heard
@@ -64,6 +67,7 @@ func (s *session) run(ctx context.Context) {
 	if !ok {
 		return
 	}
+	s.secrets.Store(&sec)
 	client, err := s.reg.client(sec.Token, s.a.cfg.Version)
 	if err != nil {
 		s.a.log.ErrorContext(ctx, "make control client", "error", err)
@@ -81,7 +85,7 @@ func (s *session) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.follow(ctx, client) })
 	wg.Go(func() { s.saveStates(ctx) })
-	s.maintain(ctx, sec)
+	s.maintain(ctx)
 	wg.Wait()
 }
 
@@ -254,7 +258,7 @@ func (s *session) saveState() {
 }
 
 // maintain makes, changes and closes the link as settings and view ask.
-func (s *session) maintain(ctx context.Context, sec secrets) {
+func (s *session) maintain(ctx context.Context) {
 	var l *link
 	defer func() {
 		if l != nil {
@@ -262,7 +266,7 @@ func (s *session) maintain(ctx context.Context, sec secrets) {
 		}
 	}()
 	for {
-		retry := s.reconcile(ctx, sec, &l)
+		retry := s.reconcile(ctx, &l)
 		if !s.waitForChange(ctx, retry) {
 			return
 		}
@@ -290,7 +294,7 @@ func (s *session) waitForChange(ctx context.Context, retry bool) bool {
 }
 
 // reconcile returns true when it should be tried again without a change.
-func (s *session) reconcile(ctx context.Context, sec secrets, l **link) (retry bool) {
+func (s *session) reconcile(ctx context.Context, l **link) (retry bool) {
 	v := s.a.view.Load()
 	state, reason, detail := s.desired(v)
 	if state != localapi.Connected {
@@ -302,15 +306,17 @@ func (s *session) reconcile(ctx context.Context, sec secrets, l **link) (retry b
 		return false
 	}
 	if *l == nil {
-		made, err := newLink(ctx, s.a, sec.PrivateKey, v, s.rejoin)
+		made, err := newLink(ctx, s.a, chooseKey(s.secrets.Load(), v.state.Self.PublicKey), v, s.rejoin)
 		if err != nil {
 			s.a.log.ErrorContext(ctx, "make tunnel", "error", err)
 			s.a.status.set(localapi.Connecting, localapi.ReasonStarting, "the tunnel cannot be made: "+err.Error())
 			return true
 		}
 		*l = made
+		s.followKey(ctx, v, made)
 		return false
 	}
+	s.followKey(ctx, v, *l)
 	if err := (*l).apply(ctx, v); err != nil {
 		s.a.log.ErrorContext(ctx, "apply state to the tunnel", "error", err)
 		return true
@@ -402,7 +408,7 @@ func (a *Agent) changeSettings(change func(*settings)) error {
 // Connect asks for the tunnel, keeps that over restarts, and waits until it is up or
 // ctx ends.
 func (a *Agent) Connect(ctx context.Context) (localapi.Status, error) {
-	if err := a.changeSettings(func(s *settings) { s.Connect = true }); err != nil {
+	if err := a.changeSettings(func(s *settings) { s.Connect, s.ResumeAt = true, time.Time{} }); err != nil {
 		return localapi.Status{}, err
 	}
 	for {
@@ -447,7 +453,12 @@ func (a *Agent) connectFault(ctx context.Context) error {
 
 // Disconnect takes the tunnel down and keeps that over restarts.
 func (a *Agent) Disconnect(ctx context.Context) (localapi.Status, error) {
-	if err := a.changeSettings(func(s *settings) { s.Connect = false }); err != nil {
+	return a.Pause(ctx, 0)
+}
+
+// disconnect takes the tunnel down until then; zero: until somebody connects.
+func (a *Agent) disconnect(ctx context.Context, until time.Time) (localapi.Status, error) {
+	if err := a.changeSettings(func(s *settings) { s.Connect, s.ResumeAt = false, until }); err != nil {
 		return localapi.Status{}, err
 	}
 	for {

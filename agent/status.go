@@ -22,6 +22,8 @@ const (
 	noticeVNETGone         = "vnet_gone"
 	noticeRevoked          = "revoked"
 	noticeStateFile        = "state_file"
+	noticeProxy            = "proxy_busy"
+	noticeManaged          = "managed_enrolment"
 )
 
 // What of the agent changed, for subscribers.

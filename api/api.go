@@ -47,6 +47,8 @@ const (
 	PathEnrol              = "/weft/v1/enrol"                    // POST, no token: EnrolRequest -> EnrolResponse
 	PathEnrolmentKeys      = "/weft/v1/enrolment_keys"           // POST with an API token: NewEnrolmentKey -> EnrolmentKey
 	PathAgentSelf          = "/weft/v1/agent"                    // GET, DELETE (unregister) with a device token: -> AgentSelf
+	PathAgentKey           = "/weft/v1/agent/key"                // POST with a device token: AgentKey -> AgentSelf
+	PathAgentDevices       = "/weft/v1/agent/devices"            // GET with a device token: -> []AgentDevice, those of the same user
 	PathAgentSync          = "/weft/v1/agent/sync"               // GET stream with a device token
 	PathGateways           = "/weft/v1/gateways"                 // POST with an API token: NewGateway -> NewGatewayResult
 	PathGatewaySelf        = "/weft/v1/gateway"                  // PUT with a gateway token: GatewayReport

@@ -147,6 +147,13 @@ func (c *Client) Enrol(ctx context.Context, r EnrolRequest) (EnrolResponse, erro
 	return out, err
 }
 
+// ChangeKey offers or confirms a device's new key; see AgentKey.
+func (c *Client) ChangeKey(ctx context.Context, k AgentKey) (AgentSelf, error) {
+	var out AgentSelf
+	err := c.Do(ctx, http.MethodPost, PathAgentKey, k, &out)
+	return out, err
+}
+
 // send returns the response with its body open.
 func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader

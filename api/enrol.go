@@ -54,3 +54,23 @@ type AgentSelf struct {
 	PublicKey string    `json:"public_key"`
 	CreatedAt time.Time `json:"created_at"`
 }
+
+// AgentKey changes the WireGuard key of a device, in two steps, so that at no time none works. First the new key is
+// offered: gateways shake hands with it, and carry nothing for it. When a handshake has succeeded the device confirms
+// it: from then on it is the device's key, and the old one is forgotten. An offer replaces an earlier one; to confirm
+// what is already the key changes nothing.
+type AgentKey struct {
+	PublicKey string `json:"public_key"` // WireGuard, base64
+	Confirm   bool   `json:"confirm"`
+}
+
+// AgentDevice is a device of the user whose device asks.
+type AgentDevice struct {
+	ID         string    `json:"id"`
+	Name       string    `json:"name"`
+	OS         string    `json:"os"`
+	Version    string    `json:"version"`
+	CreatedAt  time.Time `json:"created_at"`
+	LastSeenAt time.Time `json:"last_seen_at"`
+	Revoked    bool      `json:"revoked"`
+}

@@ -45,11 +45,14 @@ type AgentState struct {
 
 // AgentSyncSelf is the device's own part.
 type AgentSyncSelf struct {
-	DeviceID string       `json:"device_id"`
-	Email    string       `json:"email"`
-	Name     string       `json:"name"`
-	BlockV4  netip.Prefix `json:"block_v4"`
-	BlockV6  netip.Prefix `json:"block_v6"`
+	DeviceID string `json:"device_id"`
+	Email    string `json:"email"`
+	Name     string `json:"name"`
+	// PublicKey is the WireGuard key that control has of the device: after a change that was cut short it says which of
+	// two keys is in force. Empty: control does not say.
+	PublicKey string       `json:"public_key,omitempty"`
+	BlockV4   netip.Prefix `json:"block_v4"`
+	BlockV6   netip.Prefix `json:"block_v6"`
 	// StaleAfterSeconds: a state older than this opens no new flows at the gateway (informative for the agent).
 	StaleAfterSeconds int `json:"stale_after_seconds"`
 }
@@ -154,12 +157,14 @@ type WireTarget struct {
 
 // GatewayDevice is a WireGuard peer: who it is and what addresses it may use.
 type GatewayDevice struct {
-	ID         string                `json:"id"`
-	Name       string                `json:"name"`
-	UserID     string                `json:"user_id"`
-	PublicKey  string                `json:"public_key"`
-	BlockIndex uint16                `json:"block_index"`
-	Slots      map[vnet.ID]vnet.Slot `json:"slots"`
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	UserID    string `json:"user_id"`
+	PublicKey string `json:"public_key"`
+	// NextPublicKey is a key that the device has been offered to change to; see AgentKey. Empty: none.
+	NextPublicKey string                `json:"next_public_key,omitempty"`
+	BlockIndex    uint16                `json:"block_index"`
+	Slots         map[vnet.ID]vnet.Slot `json:"slots"`
 	// PassedChecks are the posture rules the device passes.
 	PassedChecks []string `json:"passed_checks,omitempty"`
 	Country      string   `json:"country,omitempty"`

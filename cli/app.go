@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"weft/agent/localapi/client"
@@ -37,6 +38,7 @@ type app struct {
 	json    bool
 	verbose int
 	noANSI  bool
+	listen  bool
 	// noPaginate keeps long lists from the pager.
 	noPaginate bool
 	socket     string
@@ -96,6 +98,31 @@ func (a *app) printJSON(w io.Writer, v any) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
+
+// printLine writes v as one line of JSON.
+func (a *app) printLine(v any) error {
+	enc := json.NewEncoder(a.cfg.Stdout)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
+
+// redraw shows a picture that replaces the one before: on a terminal in its place, elsewhere below.
+func (a *app) redraw(draw func(w io.Writer) error) error {
+	var b strings.Builder
+	if a.style(a.cfg.Stdout).Colour {
+		b.WriteString("\x1b[H\x1b[2J")
+	}
+	if err := draw(&b); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(a.cfg.Stdout, b.String()); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return nil

@@ -21,6 +21,11 @@ func usageErrorHint(hint, format string, args ...any) error {
 	return &client.Error{Code: codeUsage, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
+// connectivityError is what a failed connectivity check ends with.
+func connectivityError(c localapi.Check) error {
+	return &client.Error{Code: codeCheck, Message: "the check of " + c.Name + " failed: " + c.Detail}
+}
+
 // failure is the JSON form of an error.
 type failure struct {
 	SchemaVersion int    `json:"schema_version"`

@@ -16,6 +16,9 @@ const (
 	codeBroken = "stream_broken"
 	codeNotUp  = "connect_failed"
 	codeFault  = "fault_found"
+	// codeNotOffered: a command or value of other clients that means nothing here.
+	codeNotOffered = "not_offered"
+	codeCheck      = "check_failed"
 )
 
 // The exit codes. They are kept stable; docs/exit-codes.md is made from exitTable.
@@ -68,6 +71,7 @@ var exitTable = []exit{
 	}},
 	{exitUsage, "the command line or a value in it is wrong; nothing was done", []reason{
 		{codeUsage, ""},
+		{codeNotOffered, ""},
 		{string(kind.Invalid), ""},
 		{localapi.CodeEnrolmentInvalid, "copy the enrolment string whole, or ask your administrator for another"},
 	}},
@@ -123,6 +127,7 @@ var exitTable = []exit{
 		{codeBroken, hintAgain},
 		{codeNoManager, "run the agent yourself: warp-svc run"},
 		{codeServiceManager, "see what it is doing: warp-cli service status"},
+		{codeCheck, "look at: warp-cli status"},
 	}},
 	{exitLimit, "a documented limit was reached", []reason{
 		{string(kind.Limit), hintAgain},

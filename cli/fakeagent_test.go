@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"weft/agent/localapi"
 )
@@ -34,6 +35,7 @@ type world struct {
 	Errors map[string]localapi.Error `json:"errors"`
 	// Raw is answered instead, by "METHOD /path", with status 200.
 	Raw map[string]string `json:"raw"`
+	treeWorld
 }
 
 // fakeAgent serves a world over a real socket, by net/http's own server. It filters targets
@@ -143,6 +145,11 @@ func (f *fakeAgent) answer(w http.ResponseWriter, r *http.Request, key string, b
 		s.State, s.Reason = localapi.Connected, localapi.ReasonHealthy
 	case "POST " + localapi.PathDisconnect:
 		s.State, s.Reason = localapi.Disconnected, localapi.ReasonManual
+		var d localapi.Disconnect
+		if json.Unmarshal(body, &d) == nil && d.ForSeconds > 0 {
+			at := time.Date(2026, 11, 22, 10, 0, d.ForSeconds, 0, time.UTC)
+			s.ResumeAt = &at
+		}
 	case "POST " + localapi.PathVNET:
 		f.selectVNET(w, body)
 		return
@@ -157,6 +164,9 @@ func (f *fakeAgent) answer(w http.ResponseWriter, r *http.Request, key string, b
 		f.w.Resolution.SchemaVersion = localapi.SchemaVersion
 		v = f.w.Resolution
 	default:
+		if f.answerTree(w, r, key, body) {
+			return
+		}
 		reply(w, http.StatusNotFound, localapi.Error{Code: "not_found", Message: "no such path"})
 		return
 	}

@@ -23,7 +23,9 @@ func newRegistration(a *app) *cobra.Command {
 		Short: "Register this device, or show or delete its registration",
 	}
 	group(cmd)
-	cmd.AddCommand(newRegistrationNew(a), newRegistrationShow(a), newRegistrationDelete(a))
+	cmd.AddCommand(newRegistrationNew(a), newRegistrationShow(a), newRegistrationDelete(a),
+		newRegistrationToken(a), newRegistrationOrganization(a), newRegistrationDevices(a),
+		instead(a, "license", "there are no licences; to register: warp-cli registration new"))
 	return cmd
 }
 
@@ -36,7 +38,8 @@ func newRegistrationNew(a *app) *cobra.Command {
 
 Other users of this machine can see arguments. "-" reads the string from stdin,
 --file from a file; without either it is taken from the environment variable
-WEFT_ENROLMENT.`,
+WEFT_ENROLMENT. An administrator can name a file in the managed settings: see
+warp-cli mdm set-config --help.`,
 		Example: `  warp-cli registration new --file enrolment.txt
   pass show weft | warp-cli registration new -`,
 		Args: args(0, 1, "[ENROLMENT | -] [--file FILE]"),
@@ -125,33 +128,34 @@ func (a *app) registrationNew(ctx context.Context, enrolment string) error {
 }
 
 func newRegistrationShow(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "show",
-		Short: "Show this device's registration",
-		Args:  args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := a.client().Registration(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return a.print(r, func(w io.Writer, _ render.Style) error { return render.Registration(w, r) })
-		},
-	}
+	return leaf(help{
+		"show", "Show this device's registration",
+		`Shows whose device this is, its control plane, its WireGuard public key, and where the private
+one is kept.`,
+		`  warp-cli registration show
+  warp-cli registration show --json`,
+	}, 0, 0, func(cmd *cobra.Command, _ []string) error {
+		r, err := a.client().Registration(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return a.print(r, func(w io.Writer, _ render.Style) error { return render.Registration(w, r) })
+	})
 }
 
 func newRegistrationDelete(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "delete",
-		Short: "Forget this device's registration and its private key",
-		Args:  args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := a.client().Deregister(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return a.print(d, func(w io.Writer, st render.Style) error { return success(w, st, "Deleted this device's registration") })
-		},
-	}
+	return leaf(help{
+		"delete", "Forget this device's registration and its private key",
+		`Ends the registration: open connections end, the private key is wiped, and the control plane is
+told if it answers. To register again you need another enrolment string.`,
+		`  warp-cli registration delete`,
+	}, 0, 0, func(cmd *cobra.Command, _ []string) error {
+		d, err := a.client().Deregister(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return a.print(d, func(w io.Writer, st render.Style) error { return success(w, st, "Deleted this device's registration") })
+	})
 }
 
 // success writes the line that people look for, and what happened.

@@ -27,6 +27,9 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.started = true
+			if a.listen && cmd.HasParent() && cmd.CommandPath() != "warp-cli status" {
+				return usageErrorHint("for flows: warp-cli flow list --watch", "--listen follows the status: it goes alone or with status")
+			}
 			return a.checkSession(cmd)
 		},
 	}
@@ -37,20 +40,23 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 	f.StringVar(&a.socket, "socket", "", "`path` of the agent's socket (environment: WARP_SOCKET)")
 	a.sessionFlags(root)
 	f.BoolVar(&a.noANSI, "no-ansi", false, "no colours, even on a terminal (environment: NO_COLOR)")
+	f.BoolVarP(&a.listen, "listen", "l", false, "follow the changes of the status (alone, or with status)")
 	f.BoolVar(&a.noPaginate, "no-paginate", false, "no pager, even for long lists on a terminal (environment: WARP_PAGER=cat)")
 	f.Bool("accept-tos", false, "accepted for scripts made for other clients; there are no terms to accept")
 	// cobra's own version flag knows no --json and asks no agent.
 	root.Flags().BoolP("version", "V", false, "print the version of warp-cli")
-	root.RunE = a.versionOr(root.RunE)
+	root.RunE = a.versionOr(a.listenOr(root.RunE))
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
 
 	root.AddCommand(
 		newRegistration(a), newConnect(a), newDisconnect(a), newStatus(a), newVNET(a),
 		newTarget(a), newNC(a), newSSH(a), newVersion(a), newCompletion(a),
-		newExplain(a), newDiag(a), newService(a),
+		newExplain(a), newDiag(a), newService(a), newProfile(a),
+		newWait(a), newMode(a), newProxy(a), newTunnel(a), newFlow(a), newSettings(a), newMDM(a), newDNS(a), newDebug(a), newStats(a),
 	)
-	root.AddCommand(newProfile(a))
+	addOldNames(a, root)
+	groupHelp(root)
 	return root
 }
 
@@ -62,6 +68,48 @@ func (a *app) versionOr(next func(*cobra.Command, []string) error) func(*cobra.C
 		}
 		return a.version(cmd.Context(), true)
 	}
+}
+
+// listenOr follows the status with --listen and no command, and calls next without it.
+func (a *app) listenOr(next func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if !a.listen || len(args) > 0 {
+			return next(cmd, args)
+		}
+		return a.statusWatch(cmd.Context())
+	}
+}
+
+// helpGroups order the help: what people do every day comes first. A command that is not named stands at the end.
+var helpGroups = []struct {
+	id, title string
+	commands  []string
+}{
+	{"connect", "Register and connect:", []string{"registration", "connect", "disconnect", "status", "wait", "profile"}},
+	{"reach", "Reach targets:", []string{"target", "ssh", "nc", "forward", "ssh-config", "vnet", "dns"}},
+	{"look", "See what happens:", []string{"flow", "tunnel", "stats", "explain", "diag", "debug"}},
+	{"set", "Set up the agent:", []string{"mode", "proxy", "settings", "mdm", "service"}},
+}
+
+func groupHelp(root *cobra.Command) {
+	of := map[string]string{}
+	for _, g := range helpGroups {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, name := range g.commands {
+			of[name] = g.id
+		}
+	}
+	for _, c := range root.Commands() {
+		c.GroupID = of[c.Name()]
+	}
+}
+
+// newStats is where some look for tunnel stats.
+func newStats(a *app) *cobra.Command {
+	cmd := newTunnelStats(a)
+	cmd.Long += "\n\nThe same as warp-cli tunnel stats."
+	cmd.Example = "  warp-cli stats\n  warp-cli stats --json"
+	return cmd
 }
 
 // newHelp is cobra's help command, except that an unknown command is a mistake.
@@ -88,6 +136,10 @@ func flagError(cmd *cobra.Command, err error) error {
 // group makes cmd a noun: alone or with an unknown verb it is a mistake.
 func group(cmd *cobra.Command) {
 	cmd.Args = cobra.ArbitraryArgs
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	cmd.Annotations[annotationGroup] = "yes"
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		help := "see: " + cmd.CommandPath() + " --help"
 		if len(args) == 0 {

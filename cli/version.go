@@ -21,14 +21,13 @@ type versions struct {
 
 func newVersion(a *app) *cobra.Command {
 	var clientOnly bool
-	cmd := &cobra.Command{
-		Use:   "version",
-		Short: "Show the versions of warp-cli and of the agent",
-		Args:  args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.version(cmd.Context(), clientOnly)
-		},
-	}
+	cmd := leaf(help{
+		"version", "Show the versions of warp-cli and of the agent, and compare them",
+		`Shows the versions of warp-cli and of the agent that it talks to, and says on stderr when they
+differ: both should be of one release.`,
+		`  warp-cli version
+  warp-cli version --client`,
+	}, 0, 0, func(cmd *cobra.Command, _ []string) error { return a.version(cmd.Context(), clientOnly) })
 	cmd.Flags().BoolVar(&clientOnly, "client", false, "do not ask the agent")
 	return cmd
 }
@@ -46,6 +45,9 @@ func (a *app) version(ctx context.Context, clientOnly bool) error {
 		if v.Agent, err = a.client().Version(ctx); err != nil {
 			return err
 		}
+	}
+	if v.Agent != nil && v.Agent.Version != v.Client.Version {
+		a.note("warp-cli is %s and the agent %s; install both of one release and start the agent again", v.Client.Version, render.Clean(v.Agent.Version))
 	}
 	return a.print(v, func(w io.Writer, _ render.Style) error {
 		_, err := fmt.Fprintf(w, "warp-cli %s %s/%s\n", v.Client.Version, v.Client.OS, v.Client.Arch)

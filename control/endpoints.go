@@ -20,6 +20,8 @@ func (c *Control) routes() *router {
 		"POST " + api.PathEnrolmentKeys:      {auth: authAPI, area: areaWeft, serve: c.createEnrolmentKey},
 		"POST " + api.PathEnrol:              {auth: authEnrol, serve: c.enrol, stranger: true},
 		"GET " + api.PathAgentSelf:           {auth: authDevice, serve: c.agentSelf},
+		"POST " + api.PathAgentKey:           {auth: authDevice, serve: c.agentKey},
+		"GET " + api.PathAgentDevices:        {auth: authDevice, serve: c.agentDevices},
 		"DELETE " + api.PathAgentSelf:        {auth: authDevice, serve: c.agentDelete},
 		"GET " + api.PathAgentSync:           {auth: authDevice, stream: c.syncAgent},
 		"POST " + api.PathGateways:           {auth: authAPI, area: areaWeft, serve: c.createGateway},

@@ -86,9 +86,13 @@ func parsePublicKey(pointer, s string) (string, error) {
 }
 
 func (c *Control) agentSelf(_ context.Context, q *call) (answer, error) {
-	created, err := time.Parse(time.RFC3339, q.device.CreatedAt)
+	return selfAnswer(c, &q.device)
+}
+
+func selfAnswer(c *Control, d *store.Device) (answer, error) {
+	created, err := time.Parse(time.RFC3339, d.CreatedAt)
 	return answer{result: api.AgentSelf{
-		AccountID: c.AccountID(), DeviceID: q.device.ID, Email: q.device.Email, Name: q.device.Name, PublicKey: q.device.PublicKey, CreatedAt: created,
+		AccountID: c.AccountID(), DeviceID: d.ID, Email: d.Email, Name: d.Name, PublicKey: d.PublicKey, CreatedAt: created,
 	}}, err
 }
 

@@ -265,7 +265,8 @@ func (v *view) wireDevices() (api.Collection, error) {
 	for i := range v.in.devices {
 		d := &v.in.devices[i]
 		m[d.ID] = api.GatewayDevice{
-			ID: d.ID, Name: d.Name, UserID: d.UserID, PublicKey: d.PublicKey, BlockIndex: d.BlockIndex, Slots: d.Slots, SourceIP: d.SourceIP,
+			ID: d.ID, Name: d.Name, UserID: d.UserID, PublicKey: d.PublicKey, NextPublicKey: d.NextPublicKey, BlockIndex: d.BlockIndex,
+			Slots: d.Slots, SourceIP: d.SourceIP,
 		}
 	}
 	return api.NewCollection(m)
@@ -340,7 +341,7 @@ func (v *view) agentDocument(id string) (api.Document, error) {
 		entries := v.entries(d)
 		s := api.AgentState{
 			Self: api.AgentSyncSelf{
-				DeviceID: d.ID, Email: d.Email, Name: d.Name, BlockV4: block.V4, BlockV6: block.V6, StaleAfterSeconds: staleAfterSeconds,
+				DeviceID: d.ID, Email: d.Email, Name: d.Name, PublicKey: d.PublicKey, BlockV4: block.V4, BlockV6: block.V6, StaleAfterSeconds: staleAfterSeconds,
 			},
 			Gateways: v.agentGateways(), Networks: v.agentNetworks(d, entries), Entries: agentEntries(entries),
 		}

@@ -32,9 +32,10 @@ type peers struct {
 
 	mu      sync.Mutex
 	current map[tunnel.PublicKey]tunnel.Peer
-	known   map[string]netip.AddrPort // by public key: where a peer was last
-	order   []tunnel.PublicKey        // of the next endpoint batches
-	heard   map[tunnel.PublicKey]bool // peers that came and whose endpoint is not known yet
+	owners  map[tunnel.PublicKey]string // the device of each current peer
+	known   map[string]netip.AddrPort   // by public key: where a peer was last
+	order   []tunnel.PublicKey          // of the next endpoint batches
+	heard   map[tunnel.PublicKey]bool   // peers that came and whose endpoint is not known yet
 }
 
 func newPeers(t *tunnel.Tunnel, known map[string]netip.AddrPort, log *slog.Logger) *peers {
@@ -43,20 +44,32 @@ func newPeers(t *tunnel.Tunnel, known map[string]netip.AddrPort, log *slog.Logge
 	}
 	return &peers{
 		tunnel: t, log: log, known: known, remove: make(chan tunnel.PublicKey, 1024),
-		current: make(map[tunnel.PublicKey]tunnel.Peer), heard: make(map[tunnel.PublicKey]bool),
+		current: make(map[tunnel.PublicKey]tunnel.Peer), owners: make(map[tunnel.PublicKey]string), heard: make(map[tunnel.PublicKey]bool),
 	}
 }
 
-// set makes the devices of a view the peers. Flows of devices that are gone are reset, then the peer is removed.
+// set makes the devices of a view the peers. Flows of devices that are gone are reset, then the peer is removed. A device
+// that changes its key keeps its flows: its addresses pass from the old peer to the new one, which until then was a peer
+// without addresses.
 func (p *peers) set(ctx context.Context, view *enforce.View) {
 	want := make(map[tunnel.PublicKey]tunnel.Peer)
+	owners := make(map[tunnel.PublicKey]string)
+	blocks := make(map[string][]netip.Prefix) // by device
 	for d := range view.Devices {
 		want[d.PublicKey] = tunnel.Peer{PublicKey: d.PublicKey, AllowedIPs: []netip.Prefix{d.Block.V4, d.Block.V6}}
+		owners[d.PublicKey], blocks[d.ID] = d.ID, want[d.PublicKey].AllowedIPs
+		if !d.NextKey.IsZero() {
+			want[d.NextKey] = tunnel.Peer{PublicKey: d.NextKey}
+			owners[d.NextKey] = d.ID
+		}
 	}
 	p.mu.Lock()
 	var gone []tunnel.Peer
 	for key, old := range p.current {
 		if _, ok := want[key]; !ok {
+			if slices.Equal(old.AllowedIPs, blocks[p.owners[key]]) {
+				old.AllowedIPs = nil // the device has another key now: its flows go on
+			}
 			gone = append(gone, old)
 			delete(p.current, key)
 			delete(p.known, key.String())
@@ -71,6 +84,7 @@ func (p *peers) set(ctx context.Context, view *enforce.View) {
 		p.current[key] = peer
 		put = append(put, peer)
 	}
+	p.owners = owners
 	p.mu.Unlock()
 	p.abort(ctx, gone)
 	for _, peer := range put {

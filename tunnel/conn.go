@@ -29,6 +29,8 @@ type flowConn struct {
 	writeMu sync.Mutex // one writer at a time, so that a write stays whole
 	granted int64      // see openWindow; guarded by writeMu
 
+	sent, received atomic.Uint64 // bytes of the stream
+
 	closeOnce sync.Once
 	onClose   func() // leaves the flow table
 	onEnd     func() // set before the flow is in use; nil: nothing
@@ -141,6 +143,9 @@ func (c *flowConn) LocalAddrPort() netip.AddrPort { return c.local }
 // RemoteAddrPort is RemoteAddr without an allocation.
 func (c *flowConn) RemoteAddrPort() netip.AddrPort { return c.remote }
 
+// Bytes is how many bytes the netstack took from this end, and gave to it.
+func (c *flowConn) Bytes() (sent, received uint64) { return c.sent.Load(), c.received.Load() }
+
 // opError gives an error the form that callers of net know. io.EOF stays bare.
 func (c *flowConn) opError(op string, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
@@ -189,6 +194,7 @@ func (c *TCPConn) tryRead(b []byte) (int, tcpip.Error) {
 	res, err := c.ep.Read(&w, tcpip.ReadOptions{})
 	if res.Count > 0 {
 		c.ep.ModerateRecvBuf(res.Count)
+		c.received.Add(uint64(res.Count))
 		return res.Count, nil
 	}
 	if err == nil {
@@ -217,6 +223,7 @@ func (c *TCPConn) writeLocked(b []byte) (int, error) {
 			took, terr := c.ep.Write(&r, tcpip.WriteOptions{})
 			n += int(took)
 			if took > 0 {
+				c.sent.Add(uint64(took))
 				return nil
 			}
 			return terr
@@ -279,6 +286,7 @@ func (c *UDPConn) Read(b []byte) (int, error) {
 		w := tcpip.SliceWriter(b)
 		res, terr := c.ep.Read(&w, tcpip.ReadOptions{})
 		n = res.Count
+		c.received.Add(uint64(n))
 		return terr
 	})
 	if refused != nil {
@@ -300,6 +308,7 @@ func (c *UDPConn) Write(b []byte) (int, error) {
 		r.Reset(b)
 		took, terr := c.ep.Write(&r, tcpip.WriteOptions{})
 		n = int(took)
+		c.sent.Add(uint64(n))
 		return terr
 	})
 	return n, c.opError("write", err)

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -33,7 +34,7 @@ type Tunnel struct {
 	limits  Limits
 	gateway bool
 	listen  netip.AddrPort
-	public  PublicKey
+	public  atomic.Pointer[PublicKey]
 
 	wg    *wgdevice.Device
 	dev   *device
@@ -74,7 +75,6 @@ func NewWithBind(cfg Config, bind conn.Bind) (*Tunnel, error) {
 		limits:     cfg.Limits.withDefaults(),
 		gateway:    cfg.Handler != nil,
 		listen:     cfg.Listen,
-		public:     cfg.PrivateKey.Public(),
 		bind:       &meteredBind{Bind: bind, inbound: new(inbound)},
 		peers:      newPeerTable(),
 		addrs:      addressSet{set: make(map[netip.Addr]struct{})},
@@ -84,6 +84,8 @@ func NewWithBind(cfg Config, bind conn.Bind) (*Tunnel, error) {
 	if !t.gateway {
 		t.limits = t.limits.forClient()
 	}
+	public := cfg.PrivateKey.Public()
+	t.public.Store(&public)
 	t.addrs.port.Store(rand.Uint32())
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.flows = newFlowTable(t.limits, &t.drops)
@@ -207,7 +209,26 @@ func (t *Tunnel) drain() {
 func (t *Tunnel) isClosed() bool { return t.ctx.Err() != nil }
 
 // PublicKey of this end.
-func (t *Tunnel) PublicKey() PublicKey { return t.public }
+func (t *Tunnel) PublicKey() PublicKey { return *t.public.Load() }
+
+// SetPrivateKey gives this end another key while it is up. The sessions of all peers end, and theirs must know the new
+// public key before a handshake can succeed; see ForceHandshake. Flows live on: they know nothing of keys.
+func (t *Tunnel) SetPrivateKey(k PrivateKey) error {
+	if k.IsZero() {
+		return errors.New("set private key: no key")
+	}
+	t.peers.set.Lock()
+	defer t.peers.set.Unlock()
+	if t.isClosed() {
+		return fmt.Errorf("set private key: %w", ErrClosed)
+	}
+	if err := t.wg.IpcSet("private_key=" + hex.EncodeToString(k[:]) + "\n"); err != nil {
+		return errors.New("set private key: WireGuard refuses it") // its own words might hold the key
+	}
+	public := k.Public()
+	t.public.Store(&public)
+	return nil
+}
 
 // ListenPort is the UDP port in use.
 func (t *Tunnel) ListenPort() uint16 { return t.bind.port() }
@@ -237,7 +258,10 @@ func (t *Tunnel) AbortFlows(match func(Flow) bool) int { return t.flows.abort(ma
 // Stats returns the counters.
 func (t *Tunnel) Stats() Stats {
 	open, dials := t.flows.counts()
-	return Stats{FlowsOpen: int64(open), DialsInFlight: int64(dials), Dropped: t.drops.snapshot()}
+	return Stats{
+		FlowsOpen: int64(open), DialsInFlight: int64(dials), Dropped: t.drops.snapshot(),
+		PacketsSent: t.bind.sent.Load(), PacketsReceived: t.bind.received.Load(),
+	}
 }
 
 // handlerGroup counts running handlers, and starts none after wait began.

@@ -16,6 +16,8 @@ type meteredBind struct {
 	gate    *gate
 	inbound *inbound
 	opened  atomic.Uint32
+
+	sent, received atomic.Uint64 // messages that carry a packet
 }
 
 func (b *meteredBind) port() uint16 { return uint16(b.opened.Load()) }
@@ -38,6 +40,7 @@ func (b *meteredBind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 				}
 			}
 			if packets > 0 {
+				b.received.Add(uint64(packets))
 				b.inbound.arrived(packets, now)
 			}
 			return n, err
@@ -56,6 +59,7 @@ func (b *meteredBind) Send(bufs [][]byte, ep conn.Endpoint) error {
 		}
 	}
 	if packets > 0 {
+		b.sent.Add(uint64(packets))
 		b.gate.leave(packets)
 	}
 	return err

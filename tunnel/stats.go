@@ -7,6 +7,8 @@ type Stats struct {
 	FlowsOpen     int64
 	DialsInFlight int64
 	Dropped       map[string]uint64 // by cause
+	// PacketsSent and PacketsReceived count WireGuard's data messages, each of which carries a packet.
+	PacketsSent, PacketsReceived uint64
 }
 
 // A dropCause names why something a peer drove was not served.

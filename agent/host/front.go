@@ -161,7 +161,7 @@ func (f *front) sort(ctx context.Context, c net.Conn) {
 		return
 	}
 	defer f.h.release(s)
-	s.inbox.put(ctx, c)
+	f.h.inboxOf(s).put(ctx, c)
 }
 
 // proxyAccount says whose session a connection to the shared port uses, and fails closed.
@@ -189,7 +189,7 @@ func (h *Host) proxyAccount(ctx context.Context, c net.Conn) (string, error) {
 // mayUseProxy is asked for each connection to a session's proxy. What came by the shared port was sorted by its owner
 // already; at a port of the session's own the owner must be the session's, where the kernel tells.
 func (h *Host) mayUseProxy(c net.Conn, s *session) error {
-	if s.inbox != nil && c.LocalAddr().String() == s.inbox.Addr().String() {
+	if in := h.inboxOf(s); in != nil && c.LocalAddr().String() == in.Addr().String() {
 		return nil
 	}
 	if h.cfg.NoTCPPeer || h.cfg.Agent.ProxyAllUsers || h.cfg.Agent.AllowRemoteProxy {
@@ -217,11 +217,39 @@ func (h *Host) registered(ctx context.Context, account string) bool {
 	return !ok || agent.HasRegistration(ac.profileDir(p))
 }
 
-// proxyOf returns the listener of a session's proxy; nil: none.
-func (h *Host) proxyOf(ctx context.Context, s *session, p profile) net.Listener {
-	if s.inbox != nil {
-		return s.inbox
+func (h *Host) inboxOf(s *session) *inbox {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return s.inbox
+}
+
+// proxyOf opens the listener of a session's proxy, and says where users find it: its part of the shared port, which
+// leads to the current profile, or a port of its own. nil: none.
+func (h *Host) proxyOf(ctx context.Context, s *session, p profile) (ln net.Listener, shown string) {
+	if in := h.sharedPart(s); in != nil {
+		if current, ok := h.indexOf(s.account).find(""); ok && current.Dir == p.Dir {
+			shown = in.Addr().String()
+		}
+		return in, shown
 	}
+	if ln = h.portOf(ctx, s, p); ln == nil {
+		return nil, ""
+	}
+	return ln, ln.Addr().String()
+}
+
+// sharedPart is the session's part of the shared port, open; nil: there is no shared port.
+func (h *Host) sharedPart(s *session) *inbox {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.inbox != nil && !s.inbox.open() {
+		s.inbox = newInbox(s.inbox.Addr().String())
+	}
+	return s.inbox
+}
+
+// portOf opens a port for the session alone, where there is no shared one.
+func (h *Host) portOf(ctx context.Context, s *session, p profile) net.Listener {
 	if h.cfg.Agent.ProxyListen == "off" || !h.cfg.NoTCPPeer || !h.owner.Privileged {
 		return nil
 	}

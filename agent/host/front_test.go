@@ -244,7 +244,7 @@ func TestFront_SessionEnds(t *testing.T) {
 	h := start(t, cfg)
 	h.join("1000", "", acme.enrolment("alice@acme"))
 	h.with("1000", "", func(a server.Agent) {
-		_, err := a.Disconnect(t.Context())
+		_, err := a.Pause(t.Context(), 0)
 		must(t, err)
 	})
 	for range 20 { // between drops and starts

@@ -78,7 +78,7 @@ func TestHost_TwoUsersTwoOrganisations(t *testing.T) {
 	check()
 	// One who disconnects stays so; nobody else is touched.
 	h.with("1001", "", func(a server.Agent) {
-		_, err := a.Disconnect(t.Context())
+		_, err := a.Pause(t.Context(), 0)
 		must(t, err)
 	})
 	h = h.restart()

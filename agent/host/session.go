@@ -29,9 +29,9 @@ type session struct {
 	ready   chan struct{}      // closed when the agent runs
 	done    chan struct{}      // closed after its last goroutine
 	err     error              // why it ended; set before done is closed
-	inbox   *inbox             // connections of the shared proxy; nil: there is none
 
 	// guarded by Host.mu
+	inbox   *inbox // connections of the shared proxy; nil: there is none
 	uses    int
 	lastUse time.Time
 	ending  bool
@@ -144,6 +144,9 @@ func (h *Host) runSession(ctx context.Context, s *session) {
 		h.log.ErrorContext(ctx, "a session ended", "user_id", s.key.account, "dir", s.key.dir, "error", err)
 	}
 	s.cancel()
+	if in := h.inboxOf(s); in != nil {
+		_ = in.Close() // never fails
+	}
 	h.mu.Lock()
 	s.err = err
 	delete(h.sessions, s.key)
@@ -168,11 +171,10 @@ func (h *Host) runAgent(ctx context.Context, s *session) error {
 	if s.key.dir == firstDir {
 		cfg.Dir = s.account.dir
 	}
-	ln := h.proxyOf(ctx, s, p)
-	cfg.ProxyListener = ln
+	cfg.HostProxy = func(ctx context.Context) (net.Listener, string) { return h.proxyOf(ctx, s, p) }
 	owner, err := h.callerOf(s.key.account)
 	if err != nil {
-		return errors.Join(err, closeListener(ln))
+		return err
 	}
 	cfg.Owner = &owner
 	cfg.ProxyAuthorize = func(c net.Conn) error { return h.mayUseProxy(c, s) }
@@ -182,15 +184,12 @@ func (h *Host) runAgent(ctx context.Context, s *session) error {
 	}
 	a, err := agent.New(cfg)
 	if err != nil {
-		return errors.Join(err, closeListener(ln))
+		return err
 	}
 	h.mu.Lock()
 	s.agent = a
 	h.mu.Unlock()
-	if err := a.Run(ctx); err != nil {
-		return errors.Join(err, closeListener(ln)) // again, when the proxy has closed it
-	}
-	return nil
+	return a.Run(ctx)
 }
 
 // callerOf turns an account back into whom it names. Only the service's own can be privileged.
@@ -208,21 +207,12 @@ func (h *Host) callerOf(key string) (localsock.Caller, error) {
 	return localsock.Caller{UID: uint32(uid)}, nil
 }
 
-func closeListener(ln net.Listener) error {
-	if ln == nil {
-		return nil
-	}
-	if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
-}
-
 // present tells the agents of an account what their status shows: the profile when there are several, and the shared
 // proxy when it leads to them. The address of a proxy of its own an agent knows itself.
 func (h *Host) present(ac *account) {
 	type told struct {
 		s           *session
+		inbox       *inbox
 		name, proxy string
 	}
 	var all []told
@@ -232,7 +222,7 @@ func (h *Host) present(ac *account) {
 		if s == nil || s.agent == nil {
 			continue
 		}
-		t := told{s: s}
+		t := told{s: s, inbox: s.inbox}
 		if len(ac.index.Profiles) > 1 {
 			t.name = p.Name
 		}
@@ -244,7 +234,7 @@ func (h *Host) present(ac *account) {
 	h.mu.Unlock()
 	for _, t := range all {
 		t.s.agent.SetProfile(t.name)
-		if t.s.inbox.open() {
+		if t.inbox.open() {
 			t.s.agent.SetProxyAddress(t.proxy)
 		}
 	}
@@ -296,7 +286,7 @@ func (h *Host) idle() []*session {
 	}
 	h.mu.Unlock()
 	for _, s := range unused {
-		if s.agent.Idle() && s.inbox.idle() {
+		if s.agent.Idle() && h.inboxOf(s).idle() {
 			out = append(out, s)
 		}
 	}

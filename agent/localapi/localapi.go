@@ -19,7 +19,7 @@ const (
 	PathStatus       = "/v1/status"       // GET -> Status
 	PathRegistration = "/v1/registration" // GET -> Registration; POST NewRegistration -> Registration; DELETE -> Done
 	PathConnect      = "/v1/connect"      // POST Connect -> Status (waits until connected, or says why not)
-	PathDisconnect   = "/v1/disconnect"   // POST -> Status
+	PathDisconnect   = "/v1/disconnect"   // POST Disconnect -> Status
 	PathVNET         = "/v1/vnet"         // GET -> VNETList; POST SelectVNET -> VNETList
 	PathTargets      = "/v1/targets"      // GET ?attribute=k=v&username=&hostname=&protocol=&port=&vnet=&id=&ip= (repeatable) -> TargetList
 	PathResolve      = "/v1/resolve"      // GET ?name=&vnet=&port= -> Resolution
@@ -86,6 +86,8 @@ type Status struct {
 	KeyStore         string  `json:"key_store"` // "keyring", "file" or ""
 	// Profile is there when the user has more than one.
 	Profile string `json:"profile,omitempty"`
+	// ResumeAt is when a timed pause ends; null: there is none.
+	ResumeAt *time.Time `json:"resume_at"`
 	// Notices are what happened lately that the user may want to know (gateway restart, fallbacks), oldest first, at most 10.
 	Notices []Notice `json:"notices"`
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weft/agent/localapi"
+	"weft/agent/origin"
 )
 
 // PacketDialer opens a UDP flow to what a client asked for. Its errors are *fault.Error.
@@ -56,6 +57,7 @@ type packetFlow struct {
 
 // associate serves the association until its TCP connection ends.
 func (s *Server) associate(ctx context.Context, c *conn, user string, req request) error {
+	ctx = origin.With(ctx, c.origin(origin.SOCKS))
 	defer s.associations.Add(-1)
 	if s.associations.Add(1) > maxAssociations {
 		s.refused.Add(1)

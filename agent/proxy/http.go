@@ -13,6 +13,7 @@ import (
 
 	"weft/agent/fault"
 	"weft/agent/localapi"
+	"weft/agent/origin"
 	"weft/agent/relay"
 	"weft/internal/kind"
 )
@@ -36,7 +37,7 @@ func (s *Server) http(ctx context.Context, c *conn) (relay.Flow, error) {
 		s.malformed.Add(1)
 		return nil, errors.Join(ferr, writeHTTPError(c, ferr))
 	}
-	flow, ferr := s.dial(ctx, c, d)
+	flow, ferr := s.dial(ctx, c, origin.HTTP, d)
 	if ferr != nil {
 		return nil, errors.Join(ferr, writeHTTPError(c, ferr))
 	}

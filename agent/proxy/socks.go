@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	"weft/agent/localapi"
+	"weft/agent/origin"
 	"weft/agent/relay"
 )
 
@@ -101,7 +102,7 @@ func (s *Server) socks(ctx context.Context, c *conn) (relay.Flow, error) {
 }
 
 func (s *Server) socksConnect(ctx context.Context, c *conn, user string, req request) (relay.Flow, error) {
-	flow, ferr := s.dial(ctx, c, localapi.Dial{Name: req.name, Port: req.port, VNET: user})
+	flow, ferr := s.dial(ctx, c, origin.SOCKS, localapi.Dial{Name: req.name, Port: req.port, VNET: user})
 	if ferr != nil {
 		return nil, errors.Join(ferr, writeReply(c, socksReply(ferr.Code), netip.AddrPort{}))
 	}

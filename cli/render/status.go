@@ -32,6 +32,9 @@ func Status(w io.Writer, st Style, s *localapi.Status) error {
 	} else {
 		l.add("Reason", ReasonText(s))
 	}
+	if s.ResumeAt != nil {
+		l.add("Connects again", moment(*s.ResumeAt))
+	}
 	l.add("Since", moment(s.Since))
 	l.add("Profile", Clean(s.Profile))
 	l.add("Account", Clean(s.Email))
@@ -162,6 +165,9 @@ func Age(seconds float64) string {
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
 }
+
+// Moment writes a time for people.
+func Moment(t time.Time) string { return moment(t) }
 
 func moment(t time.Time) string {
 	if t.IsZero() {

@@ -21,3 +21,8 @@ func mark(yes bool) string {
 	}
 	return ""
 }
+
+// VNET writes one virtual network.
+func VNET(w io.Writer, v *localapi.VNET) error {
+	return Lines(w, "Name", v.Name, "ID", v.ID, "Selected", mark(v.Selected), "Default", mark(v.Default), "Comment", v.Comment)
+}

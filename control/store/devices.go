@@ -29,6 +29,7 @@ type Device struct {
 	Email, UserName            string
 	Name, OS, Version          string
 	PublicKey, SourceIP        string
+	NextPublicKey              string // offered and not yet confirmed; empty: none
 	CreatedAt, UpdatedAt       string
 	LastSeenAt                 string
 	RevokedAt, DeletedAt       *string
@@ -37,14 +38,14 @@ type Device struct {
 }
 
 const deviceColumns = `d.id, d.registration_id, d.user_id, u.email, u.name, d.name, d.os, d.version, d.public_key, d.source_ip,
-	d.created_at, d.updated_at, d.last_seen_at, d.revoked_at, d.deleted_at, COALESCE(b.block_index, 0)`
+	d.next_public_key, d.created_at, d.updated_at, d.last_seen_at, d.revoked_at, d.deleted_at, COALESCE(b.block_index, 0)`
 
 const deviceTables = `devices d JOIN users u ON u.id = d.user_id LEFT JOIN device_blocks b ON b.device_id = d.id`
 
 func scanDevice(rs *sql.Rows) (Device, error) {
 	var d Device
 	return d, rs.Scan(&d.ID, &d.RegistrationID, &d.UserID, &d.Email, &d.UserName, &d.Name, &d.OS, &d.Version, &d.PublicKey, &d.SourceIP,
-		&d.CreatedAt, &d.UpdatedAt, &d.LastSeenAt, &d.RevokedAt, &d.DeletedAt, &d.BlockIndex)
+		&d.NextPublicKey, &d.CreatedAt, &d.UpdatedAt, &d.LastSeenAt, &d.RevokedAt, &d.DeletedAt, &d.BlockIndex)
 }
 
 // DeviceFilter selects registrations; zero fields select all but the deleted ones.
@@ -213,7 +214,7 @@ func checkNewDevice(in NewDevice) error {
 }
 
 func (tx *Tx) checkPublicKeyFree(ctx context.Context, publicKey string) error {
-	taken, err := tx.activeRegistrations(ctx, `public_key = $1`, publicKey)
+	taken, err := tx.activeRegistrations(ctx, `id <> '' AND (d.public_key = $1 OR d.next_public_key = $1)`, publicKey)
 	if err == nil && len(taken) > 0 {
 		return kind.New(kind.Conflict, "the public key already belongs to device %q (%s)", taken[0].Name, taken[0].ID).
 			WithHint("make a new key pair for this registration")
@@ -257,7 +258,7 @@ func (tx *Tx) RevokeDevices(ctx context.Context, ids []string) error {
 }
 
 func (tx *Tx) revokeDevice(ctx context.Context, d Device) error {
-	if _, err := tx.exec(ctx, `UPDATE devices SET revoked_at = $1, updated_at = $1 WHERE id = $2`, tx.at, d.ID); err != nil {
+	if _, err := tx.exec(ctx, `UPDATE devices SET revoked_at = $1, updated_at = $1, next_public_key = '' WHERE id = $2`, tx.at, d.ID); err != nil {
 		return err
 	}
 	if err := tx.freeBlock(ctx, d.ID); err != nil {
@@ -326,7 +327,7 @@ func (tx *Tx) DeleteDevice(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.exec(ctx, `UPDATE devices SET deleted_at = $1, updated_at = $1 WHERE id = $2`, tx.at, id); err != nil {
+	if _, err := tx.exec(ctx, `UPDATE devices SET deleted_at = $1, updated_at = $1, next_public_key = '' WHERE id = $2`, tx.at, id); err != nil {
 		return err
 	}
 	if err := tx.freeBlock(ctx, id); err != nil {

@@ -31,7 +31,9 @@ type Device struct {
 	ID, Name  string
 	UserID    string
 	PublicKey tunnel.PublicKey
-	Block     vnet.Block
+	// NextKey may shake hands and carries nothing yet; zero: none.
+	NextKey tunnel.PublicKey
+	Block   vnet.Block
 	// Identity is nil when control sent none: everything is denied then.
 	Identity *access.Identity
 
@@ -87,7 +89,29 @@ func Compile(revision uint64, st *api.GatewayState) (*View, error) {
 		}
 		v.byIndex[index] = d
 	}
+	v.checkNextKeys(keys)
 	return v, nil
+}
+
+// checkNextKeys drops offered keys that are another device's: an offer must take nothing from anybody.
+func (v *View) checkNextKeys(keys map[tunnel.PublicKey]string) {
+	next := make(map[tunnel.PublicKey]*Device)
+	for _, d := range v.byIndex {
+		if d.NextKey.IsZero() {
+			continue
+		}
+		_, used := keys[d.NextKey]
+		other, twice := next[d.NextKey]
+		if used || twice {
+			v.problems = append(v.problems, fmt.Errorf("leave out the next key of device %s: it is in use", d.ID))
+			d.NextKey = tunnel.PublicKey{}
+			if twice {
+				other.NextKey = tunnel.PublicKey{}
+			}
+			continue
+		}
+		next[d.NextKey] = d
+	}
 }
 
 func policyInput(revision uint64, st *api.GatewayState) access.Input {
@@ -146,6 +170,11 @@ func (v *View) device(st *api.GatewayState, w api.GatewayDevice) (*Device, error
 	d := &Device{
 		ID: w.ID, Name: w.Name, UserID: w.UserID, PublicKey: key, Block: block,
 		facts: access.Device{ID: w.ID, PassedChecks: w.PassedChecks, Country: w.Country},
+	}
+	if w.NextPublicKey != "" {
+		if d.NextKey, err = tunnel.ParsePublicKey(w.NextPublicKey); err != nil {
+			return nil, fmt.Errorf("next key: %w", err)
+		}
 	}
 	if w.SourceIP != "" {
 		if d.facts.SourceIP, err = netip.ParseAddr(w.SourceIP); err != nil {

@@ -19,19 +19,18 @@ type Events struct {
 
 // Events opens the event stream. The end of ctx ends it; the caller closes it.
 func (c *Client) Events(ctx context.Context) (*Events, error) {
-	return c.events(ctx, localapi.PathEvents)
+	return c.stream(ctx, localapi.PathEvents)
 }
 
 // Changes is Events whose target lists come without their rows.
-func (c *Client) Changes(ctx context.Context) (*Events, error) {
-	return c.events(ctx, PathChanges)
-}
+func (c *Client) Changes(ctx context.Context) (*Events, error) { return c.stream(ctx, PathChanges) }
 
 // PathChanges is what Changes asks for.
 const PathChanges = localapi.PathEvents + "?targets=none"
 
-func (c *Client) events(ctx context.Context, path string) (*Events, error) {
-	conn, a, err := c.roundTrip(ctx, methodGet, path, nil, "")
+// stream opens an answer of lines.
+func (c *Client) stream(ctx context.Context, target string) (*Events, error) {
+	conn, a, err := c.roundTrip(ctx, methodGet, target, nil, "")
 	if err != nil {
 		return nil, err
 	}
@@ -41,13 +40,16 @@ func (c *Client) events(ctx context.Context, path string) (*Events, error) {
 }
 
 // Next waits for the next event. It returns io.EOF when the agent ended the stream in good order.
-func (e *Events) Next() (*localapi.Event, error) {
+func (e *Events) Next() (*localapi.Event, error) { return next[localapi.Event](e) }
+
+// next reads one line of a stream.
+func next[T any](e *Events) (*T, error) {
 	for e.scan.Scan() {
 		line := e.scan.Bytes()
 		if len(line) == 0 {
 			continue // an empty line keeps the connection alive
 		}
-		ev := new(localapi.Event)
+		ev := new(T)
 		if err := decode(line, ev); err != nil {
 			return nil, e.c.notAnAgent(err)
 		}

@@ -20,6 +20,7 @@ const (
 	reader   tier = iota // sees the status, targets, VNETs and events of its own session
 	operator             // changes them, and opens connections as the session's user
 	admin                // the whole service: sessions of others, its settings, its log, its end
+	machine              // what an administrator of the machine has set, even for a service that is the user's own
 
 	// noSession is added to the tier of a route whose handler asks for no agent: none is started for it.
 	noSession tier = 1 << 4
@@ -30,7 +31,9 @@ type tier int
 
 func (t tier) level() tier { return t &^ noSession }
 
-func (t tier) String() string { return [...]string{"reader", "operator", "admin"}[t.level()] }
+func (t tier) String() string {
+	return [...]string{"reader", "operator", "admin", "machine"}[t.level()]
+}
 
 // Sessions are the agents of a service, by account and profile. Accounts are localsock.Caller.Account's: a uid or SID
 // that the server has found the caller to be entitled to. Errors are *fault.Error, *kind.Error, or internal.
@@ -92,14 +95,21 @@ func askedBy(h http.Header) (a asked, err error) {
 // admit decides whether id may use rt, and on whose session. The rules, in this order:
 //
 //  1. A route of the tier admin is for callers that operate the service itself: privileged ones, and the account that
-//     an unprivileged service runs as. A privileged service delegates to nobody.
+//     an unprivileged service runs as. A privileged service delegates to nobody. One of the tier machine is for
+//     privileged callers alone.
 //  2. Without a user named, the session is the caller's own; a privileged caller may name another.
 //  3. An unprivileged service has sessions of its own account only, so that a privileged caller must name that one.
 //  4. The session of a privileged service's own account is for privileged callers: on Windows an account's filtered
 //     and full token share one SID.
 func (s *Server) admit(id localsock.Caller, a asked, rt route) (account string, err error) {
 	owner := s.cfg.Owner
-	if rt.tier.level() == admin && !id.Operates(owner) {
+	whole := rt.tier.level() >= admin
+	if rt.tier.level() == machine && !id.Privileged {
+		line, where := s.asAdministrator(rt.command)
+		return "", fault.New(localapi.CodePermission, "%s may not do this: it is for administrators of this machine", id).
+			WithHint("run: %s%s", line, where).WithCommand(line)
+	}
+	if whole && !id.Operates(owner) {
 		return "", s.refusal(id, a, rt, fmt.Sprintf("%s may not do this: it is for administrators of the agent", id))
 	}
 	account = id.Account()
@@ -112,7 +122,7 @@ func (s *Server) admit(id localsock.Caller, a asked, rt route) (account string, 
 		}
 	}
 	switch own := account == owner.Account(); {
-	case rt.tier.level() == admin && a.forUser == "":
+	case whole && a.forUser == "":
 		return owner.Account(), nil
 	case !owner.Privileged && !own:
 		return "", s.refusal(id, a, rt, fmt.Sprintf("%s may not do this: the agent belongs to %s", id, owner))
@@ -169,6 +179,18 @@ func (s *Server) elevated(id localsock.Caller, a asked, command string) (line, w
 	default:
 		return fmt.Sprintf("sudo -u '#%d' %s", owner.UID, line), ""
 	}
+}
+
+// asAdministrator is the command line that does what command does with every right.
+func (s *Server) asAdministrator(command string) (line, where string) {
+	line = "warp-cli"
+	if s.cfg.Socket != "" {
+		line += " --socket " + quote(s.cfg.Socket)
+	}
+	if runtime.GOOS == "windows" {
+		return line + " " + command, "   (in a terminal opened as administrator)"
+	}
+	return "sudo " + line + " " + command, ""
 }
 
 // quote makes a word safe to paste into a shell.

@@ -79,11 +79,14 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) disconnect(w http.ResponseWriter, r *http.Request) error {
-	var in struct{}
+	var in localapi.Disconnect
 	if err := s.read(w, r, &in); err != nil {
 		return err
 	}
-	st, err := s.agent(r).Disconnect(r.Context())
+	if in.ForSeconds < 0 || in.ForSeconds > int(maxPause/time.Second) {
+		return fault.New(string(kind.Invalid), "for_seconds must be 0 to %d", int(maxPause/time.Second))
+	}
+	st, err := s.agent(r).Pause(r.Context(), time.Duration(in.ForSeconds)*time.Second)
 	if err != nil {
 		return err
 	}
@@ -136,6 +139,10 @@ func (s *Server) resolve(w http.ResponseWriter, r *http.Request) error {
 
 // read decodes the body strictly; an empty body is the zero value.
 func (s *Server) read(w http.ResponseWriter, r *http.Request, out any) error {
+	return s.readUpTo(w, r, out, maxBodyBytes)
+}
+
+func (s *Server) readUpTo(w http.ResponseWriter, r *http.Request, out any, limit int64) error {
 	if ct := r.Header.Get("Content-Type"); ct != "" {
 		if mt, _, err := mime.ParseMediaType(ct); err != nil || mt != "application/json" {
 			return fault.New(string(kind.Invalid), "the body must be application/json")
@@ -144,7 +151,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, out any) error {
 	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
 		return err
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(out)
 	if errors.Is(err, io.EOF) {

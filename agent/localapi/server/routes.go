@@ -48,6 +48,21 @@ func (s *Server) routeTable() []route {
 		{post, localapi.PathDiag, operator, s.diag, nil, "diag"},
 		{post, localapi.PathDiagBundle, operator, s.diagBundle, nil, "diag --bundle FILE"},
 		{get, localapi.PathEvents, reader, s.events, []string{"targets"}, "status"},
+		{get, localapi.PathFlows, operator, s.flows, []string{"vnet", "target"}, "flow list"},
+		{post, localapi.PathFlowsClose, operator, s.closeFlows, nil, "flow close ID"},
+		{get, localapi.PathTunnel, reader, s.tunnel, nil, "tunnel stats"},
+		{post, localapi.PathTunnelRotate, operator, s.rotateKeys, nil, "tunnel rotate-keys"},
+		{get, localapi.PathDevices, operator, s.devices, nil, "registration devices"},
+		{get, localapi.PathDebugLog, operator, s.agentLog, []string{"follow", "level"}, "debug log"},
+		{get, localapi.PathDebugConnectivity, operator, s.connectivity, nil, "debug connectivity-check"},
+		{get, localapi.PathDebugNetwork, reader, s.network, nil, "debug network"},
+		{get, localapi.PathDebugRuntime, admin, s.runtime, []string{"stacks"}, "debug runtime"},
+		{get, localapi.PathSettings, reader, s.settings, nil, "settings list"},
+		{post, localapi.PathSettings, operator, s.setSetting, nil, "settings set NAME VALUE"},
+		{post, localapi.PathSettingsReset, operator, s.resetSettings, nil, "settings reset"},
+		{get, localapi.PathMDM, reader, s.managed, nil, "mdm get-configs"},
+		{post, localapi.PathMDMRefresh, operator, s.refreshManaged, nil, "mdm refresh"},
+		{post, localapi.PathMDM, machine, s.setManaged, nil, "mdm set-config FILE"},
 	}...)
 }
 

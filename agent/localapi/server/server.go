@@ -34,7 +34,8 @@ type Agent interface {
 	Unregister(ctx context.Context) error
 	// Connect waits until connected or ctx ends.
 	Connect(ctx context.Context) (localapi.Status, error)
-	Disconnect(ctx context.Context) (localapi.Status, error)
+	// Pause disconnects for d; 0: until somebody connects.
+	Pause(ctx context.Context, d time.Duration) (localapi.Status, error)
 	VNETs() localapi.VNETList
 	SelectVNET(ctx context.Context, ref string) (localapi.VNETList, error)
 	Targets(q TargetQuery) (localapi.TargetList, error)
@@ -43,6 +44,10 @@ type Agent interface {
 	Subscribe() (Subscription, error)
 	Explainer
 	Diagnoser
+	FlowAgent
+	SettingAgent
+	TunnelAgent
+	DebugAgent
 }
 
 // TargetQuery is the filter of a target list: AND across fields, OR within one.
@@ -103,6 +108,7 @@ const (
 	maxHeaders     = 64 // fields of a head
 	maxWait        = 10 * time.Minute
 	defaultWait    = 30 * time.Second
+	maxPause       = 30 * 24 * time.Hour
 )
 
 // Stats counts what the server refused.

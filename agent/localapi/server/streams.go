@@ -12,6 +12,7 @@ import (
 
 	"weft/agent/fault"
 	"weft/agent/localapi"
+	"weft/agent/origin"
 	"weft/agent/relay"
 	"weft/internal/kind"
 )
@@ -37,7 +38,11 @@ func (s *Server) dial(w http.ResponseWriter, r *http.Request) error {
 		s.overDials.Add(1)
 		return fault.New(string(kind.Limit), "too many connections are being opened").WithHint("try again in a moment")
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.DialTimeout)
+	from := origin.Origin{Entrance: origin.Dial}
+	if id, err := callerOf(r); err == nil {
+		from.PID = id.PID
+	}
+	ctx, cancel := context.WithTimeout(origin.With(r.Context(), from), s.cfg.DialTimeout)
 	flow, err := s.agent(r).DialFlow(ctx, in)
 	cancel()
 	s.dials.give(user)

@@ -62,6 +62,7 @@ func Run(t *testing.T, open Open) {
 		"OneShotKeysInARace":                 oneShotKeysInARace,
 		"RevokingAUserEndsEverything":        revokingAUser,
 		"RevokedDevicesComeBack":             revokedDevicesComeBack,
+		"DeviceKeysChangeInTwoSteps":         deviceKeysChange,
 		"BlocksAreNotReusedSoon":             blocksAreNotReused,
 		"GatewayTokensRotate":                gatewayTokensRotate,
 		"TokensAreRevoked":                   tokensAreRevoked,

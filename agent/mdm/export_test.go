@@ -1,0 +1,4 @@
+package mdm
+
+// PathsFor is Paths for any system.
+var PathsFor = paths

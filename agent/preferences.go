@@ -1,0 +1,326 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"weft/agent/fault"
+	"weft/agent/localapi"
+	"weft/agent/mdm"
+	"weft/agent/proxy"
+	"weft/internal/kind"
+)
+
+const preferencesFile = "preferences.json"
+
+// preferences are what the user chose for this agent, whatever its registration; empty fields are not chosen.
+type preferences struct {
+	Mode               string `json:"mode,omitempty"`
+	ProxyPort          uint16 `json:"proxy_port,omitempty"`
+	AutoConnectMinutes *int   `json:"auto_connect_minutes,omitempty"`
+	Endpoint           string `json:"endpoint,omitempty"`
+}
+
+// loadPreferences reads what is on disk. Damaged preferences are not worth refusing to start.
+func (a *Agent) loadPreferences(ctx context.Context) {
+	var p preferences
+	if err := a.dir.Read(preferencesFile, &p); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			a.log.WarnContext(ctx, "read preferences", "error", err)
+		}
+		return
+	}
+	a.prefs = p
+}
+
+// managed returns the administrator's settings; never nil.
+func (a *Agent) managed() *mdm.Policy {
+	if m := a.policy.Load(); m != nil && m.policy != nil {
+		return m.policy
+	}
+	return &mdm.Policy{}
+}
+
+// mode is the mode in force and who said so.
+func (a *Agent) mode(p *preferences) (value, from string) {
+	switch m := a.managed(); {
+	case m.Mode != nil:
+		return *m.Mode, localapi.OriginMDM
+	case p.Mode != "":
+		return p.Mode, localapi.OriginUser
+	case a.cfg.ProxyListen == "off":
+		return localapi.ModeTunnelOnly, localapi.OriginFlag
+	default:
+		return localapi.ModeProxy, localapi.OriginDefault
+	}
+}
+
+// proxyBase is where warp-svc was told to listen, if it was, else the default.
+func (a *Agent) proxyBase() netip.AddrPort {
+	if ap, err := netip.ParseAddrPort(a.cfg.ProxyListen); err == nil {
+		return ap
+	}
+	return netip.MustParseAddrPort(proxy.DefaultListen)
+}
+
+// proxyPort is the port in force and who said so.
+func (a *Agent) proxyPort(p *preferences) (port uint16, from string) {
+	base := a.proxyBase().Port()
+	switch m := a.managed(); {
+	case m.ProxyPort != nil:
+		return *m.ProxyPort, localapi.OriginMDM
+	case p.ProxyPort != 0:
+		return p.ProxyPort, localapi.OriginUser
+	case strconv.Itoa(int(base)) != defaultPort():
+		return base, localapi.OriginFlag
+	default:
+		return base, localapi.OriginDefault
+	}
+}
+
+func defaultPort() string {
+	_, port, err := net.SplitHostPort(proxy.DefaultListen)
+	if err != nil {
+		panic("agent: the proxy's default address is malformed")
+	}
+	return port
+}
+
+// autoConnect is after how many minutes a disconnected agent connects again; 0: never.
+func (a *Agent) autoConnect(p *preferences) (minutes int, from string) {
+	switch m := a.managed(); {
+	case m.AutoConnectMinutes != nil:
+		return *m.AutoConnectMinutes, localapi.OriginMDM
+	case p.AutoConnectMinutes != nil:
+		return *p.AutoConnectMinutes, localapi.OriginUser
+	default:
+		return 0, localapi.OriginDefault
+	}
+}
+
+// endpointOverride is the gateway endpoint to use instead of control's; empty: control's.
+func (a *Agent) endpointOverride(p *preferences) (hostPort, from string) {
+	switch m := a.managed(); {
+	case m.Endpoint != nil:
+		return *m.Endpoint, localapi.OriginMDM
+	case p.Endpoint != "":
+		return p.Endpoint, localapi.OriginUser
+	default:
+		return "", localapi.OriginDefault
+	}
+}
+
+// preferred returns a copy of the preferences.
+func (a *Agent) preferred() preferences {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.prefs
+}
+
+// proxyAddr is where the proxy should listen under p; empty: nowhere.
+func (a *Agent) proxyAddr(p *preferences) string {
+	if mode, _ := a.mode(p); mode != localapi.ModeProxy {
+		return ""
+	}
+	port, from := a.proxyPort(p)
+	base := a.proxyBase()
+	if from == localapi.OriginDefault || from == localapi.OriginFlag {
+		return base.String()
+	}
+	return netip.AddrPortFrom(base.Addr(), port).String()
+}
+
+// listenProxy opens the proxy's listener at the start. When the port that the user or the administrator chose is taken,
+// the agent starts without a proxy and says so: otherwise nobody could choose another.
+func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
+	p := a.preferred()
+	addr := a.proxyAddr(&p)
+	a.proxyAt = addr
+	if a.cfg.Hosted && addr != a.proxyBase().String() {
+		a.leaveHostProxy(ctx)
+	}
+	if addr == "" {
+		return nil, nil
+	}
+	ln, shown, err := a.openProxy(ctx, addr)
+	if err == nil {
+		a.status.setProxy(shown)
+		return ln, nil
+	}
+	if a.cfg.Hosted && addr == a.proxyBase().String() {
+		return nil, nil // there is none to have, which was not asked for
+	}
+	if addr == a.proxyBase().String() {
+		return nil, err
+	}
+	a.log.WarnContext(ctx, "start without the proxy", "address", addr, "error", err)
+	a.status.notice(noticeProxy, "the proxy cannot listen on "+addr+"; choose another port: warp-cli proxy port N")
+	a.proxyAt = ""
+	return nil, nil
+}
+
+// openProxy listens at addr; what a host calls its own address is the host's to open.
+func (a *Agent) openProxy(ctx context.Context, addr string) (ln net.Listener, shown string, err error) {
+	if a.cfg.Hosted && addr == a.proxyBase().String() {
+		if a.cfg.HostProxy != nil {
+			ln, shown = a.cfg.HostProxy(ctx)
+		}
+		if ln == nil {
+			return nil, "", fault.New(string(kind.Conflict), "the agent's service offers no proxy at %s", addr)
+		}
+		return ln, shown, nil
+	}
+	if ln, err = proxy.Listen(ctx, addr, a.cfg.AllowRemoteProxy); err != nil {
+		return nil, "", err
+	}
+	return ln, ln.Addr().String(), nil
+}
+
+// leaveHostProxy lets the host refuse at once what it would lead here.
+func (a *Agent) leaveHostProxy(ctx context.Context) {
+	if a.cfg.HostProxy == nil {
+		return
+	}
+	if ln, _ := a.cfg.HostProxy(ctx); ln != nil {
+		if err := ln.Close(); err != nil {
+			a.log.WarnContext(ctx, "leave the host's proxy", "error", err)
+		}
+	}
+}
+
+// changePreferences changes what the user chose: first what can fail for reasons outside, then the file, then what
+// follows from it. After an error all is as before.
+func (a *Agent) changePreferences(ctx context.Context, change func(*preferences)) error {
+	a.prefsMu.Lock()
+	defer a.prefsMu.Unlock()
+	next := a.preferred()
+	change(&next)
+	undo, err := a.moveProxy(ctx, &next)
+	if err != nil {
+		return err
+	}
+	if err := a.dir.Write(preferencesFile, next); err != nil {
+		undo()
+		return err
+	}
+	a.mu.Lock()
+	a.prefs = next
+	s := a.session
+	a.mu.Unlock()
+	if s != nil {
+		s.look()
+	}
+	return nil
+}
+
+// moveProxy listens where p wants it. Connections through the old address stay. undo goes back.
+func (a *Agent) moveProxy(ctx context.Context, p *preferences) (undo func(), err error) {
+	want, was := a.proxyAddr(p), a.proxyAt
+	if want == was {
+		return func() {}, nil
+	}
+	if err := a.setProxy(ctx, want); err != nil {
+		return nil, err
+	}
+	return func() {
+		if err := a.setProxy(ctx, was); err != nil {
+			a.log.WarnContext(ctx, "move the proxy back", "address", was, "error", err)
+		}
+	}, nil
+}
+
+// setProxy moves the proxy to addr (empty: nowhere); the caller holds prefsMu.
+func (a *Agent) setProxy(ctx context.Context, addr string) error {
+	var ln net.Listener
+	shown := ""
+	if addr != "" {
+		var err error
+		if ln, shown, err = a.openProxy(ctx, addr); err != nil {
+			f := fault.From(err)
+			if f.Code == string(kind.Conflict) {
+				f = f.WithHint("end the program that uses the port, or choose another: warp-cli proxy port N")
+			}
+			return f
+		}
+	}
+	if err := a.proxySwitch.Set(ln); err != nil && !errors.Is(err, net.ErrClosed) {
+		a.log.WarnContext(ctx, "close the proxy's old listener", "error", err)
+	}
+	a.proxyAt = addr
+	a.status.setProxy(shown)
+	a.status.tell(changedStatus)
+	return nil
+}
+
+// Pause implements server.Agent: it disconnects for d, or for as long as auto_connect says when d is 0.
+func (a *Agent) Pause(ctx context.Context, d time.Duration) (localapi.Status, error) {
+	if locked := a.managed().SwitchLocked; locked != nil && *locked {
+		return localapi.Status{}, fault.New(localapi.CodePermission, "your administrator does not let this device disconnect (mdm: switch_locked)").
+			WithHint("to see what is managed run: warp-cli mdm get-configs")
+	}
+	p := a.preferred()
+	if minutes, _ := a.autoConnect(&p); minutes > 0 && (d == 0 || d > time.Duration(minutes)*time.Minute) {
+		d = time.Duration(minutes) * time.Minute
+	}
+	var until time.Time
+	if d > 0 {
+		until = time.Now().Add(d).UTC().Truncate(time.Millisecond)
+	}
+	st, err := a.disconnect(ctx, until)
+	a.wakeResume()
+	return st, err
+}
+
+func (a *Agent) wakeResume() {
+	select {
+	case a.resumeKick <- struct{}{}:
+	default:
+	}
+}
+
+// resumeCheck bounds how long a timed pause sleeps: timers stand still while a machine does, its clock does not.
+const resumeCheck = 30 * time.Second
+
+// resume ends timed pauses until ctx ends.
+func (a *Agent) resume(ctx context.Context) error {
+	for {
+		var timer <-chan time.Time
+		a.mu.Lock()
+		at := a.settings.ResumeAt
+		a.mu.Unlock()
+		if !at.IsZero() {
+			left := time.Until(at)
+			if left <= 0 {
+				a.endPause(ctx)
+				continue
+			}
+			timer = time.After(min(left, resumeCheck))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer:
+		case <-a.resumeKick:
+		}
+	}
+}
+
+func (a *Agent) endPause(ctx context.Context) {
+	if err := a.changeSettings(func(s *settings) {
+		if !s.ResumeAt.IsZero() {
+			s.Connect, s.ResumeAt = true, time.Time{}
+		}
+	}); err != nil {
+		a.log.WarnContext(ctx, "end the pause", "error", err)
+		a.mu.Lock()
+		a.settings.ResumeAt = time.Time{} // not registered any more, or the disk is full: do not spin
+		a.mu.Unlock()
+		return
+	}
+	a.log.InfoContext(ctx, "the pause is over")
+}
