@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,10 +54,8 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 		newRegistration(a), newConnect(a), newDisconnect(a), newStatus(a), newVNET(a),
 		newTarget(a), newNC(a), newSSH(a), newVersion(a), newCompletion(a),
 		newExplain(a), newDiag(a), newService(a), newProfile(a),
-		newWait(a), newMode(a), newProxy(a), newTunnel(a), newFlow(a), newSettings(a), newMDM(a), newDNS(a), newDebug(a), newStats(a),
 	)
-	addOldNames(a, root)
-	groupHelp(root)
+	addLater(a, root)
 	return root
 }
 
@@ -78,6 +77,63 @@ func (a *app) listenOr(next func(*cobra.Command, []string) error) func(*cobra.Co
 		}
 		return a.statusWatch(cmd.Context())
 	}
+}
+
+// laterCommands are made only when the command line may need them: to make all of them takes longer than a status.
+var laterCommands = []struct {
+	name string
+	make func(*app) *cobra.Command
+}{
+	{"debug", newDebug},
+	{"dns", newDNS},
+	{"flow", newFlow},
+	{"mdm", newMDM},
+	{"mode", newMode},
+	{"proxy", newProxy},
+	{"settings", newSettings},
+	{"stats", newStats},
+	{"tunnel", newTunnel},
+	{"wait", newWait},
+}
+
+// addLater adds the one later command that the line names, none when it names another command, and everything when it
+// is about the tree itself: help, completion, a mistake, an old name.
+func addLater(a *app, root *cobra.Command) {
+	word, plain := firstWord(a.cfg.Args)
+	known := slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == word || c.HasAlias(word) })
+	if plain && known {
+		return
+	}
+	for _, l := range laterCommands {
+		if plain && l.name == word {
+			root.AddCommand(l.make(a))
+			return
+		}
+	}
+	for _, l := range laterCommands {
+		root.AddCommand(l.make(a))
+	}
+	addOldNames(a, root)
+	groupHelp(root)
+}
+
+// wholeTree are words that ask for the tree itself.
+var wholeTree = []string{"-h", "--help", "help", "completion", "generate-completions", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
+
+// firstWord is the command's name in a command line; plain says that nothing in the line asks for the tree itself.
+func firstWord(args []string) (word string, plain bool) {
+	for i := 0; i < len(args); i++ {
+		switch arg := args[i]; {
+		case slices.Contains(wholeTree, arg), arg == "--":
+			return "", false
+		case word != "": // only to see whether help is asked for
+		case arg == "--socket":
+			i++ // its value
+		case !strings.HasPrefix(arg, "-"):
+			word = arg
+		}
+	}
+	return word, word != ""
 }
 
 // helpGroups order the help: what people do every day comes first. A command that is not named stands at the end.
