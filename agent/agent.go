@@ -28,6 +28,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft/agent/fault"
+	"weft/agent/forward"
 	"weft/agent/liveness"
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
@@ -89,6 +90,8 @@ type Agent struct {
 	view     atomic.Pointer[view]
 	selected atomic.Pointer[vnet.Network]
 	plane    atomic.Pointer[plane]
+	// forwards is nil until Run.
+	forwards atomic.Pointer[forward.Manager]
 
 	controlConnected atomic.Bool
 	lastContact      atomic.Int64 // Unix nanoseconds; 0: never
@@ -162,6 +165,10 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.mu.Lock()
 	a.proxy, a.api = px, api
 	a.mu.Unlock()
+	fw, err := a.startForwards(ctx, owner)
+	if err != nil {
+		return err
+	}
 	proxyLn, err := a.listenProxy(ctx)
 	if err != nil {
 		return err
@@ -175,6 +182,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return api.Serve(ctx, apiLn) })
+	g.Go(func() error { return fw.Run(ctx) })
 	if proxyLn != nil {
 		a.status.setProxy(proxyLn.Addr().String())
 		g.Go(func() error { return px.Serve(ctx, proxyLn) })

@@ -15,6 +15,10 @@ const (
 	codeNoSSH  = "no_ssh_client"
 	codeBroken = "stream_broken"
 	codeNotUp  = "connect_failed"
+	// codeSSHConfig: the user's OpenSSH configuration cannot be read or written.
+	codeSSHConfig = "ssh_config"
+	// codeNoProgram: the program for a target is not installed.
+	codeNoProgram = "no_program"
 )
 
 // The exit codes. They are kept stable; docs/exit-codes.md is made from exitTable.
@@ -73,8 +77,9 @@ var exitTable = []exit{
 		{client.CodeAgentMissing, ""},
 		{client.CodeAgentNotRunning, ""},
 	}},
-	{exitPermission, "this operating system user may not use the agent, or not so", []reason{
+	{exitPermission, "this operating system user may not use the agent, or not so; or a file cannot be read or written", []reason{
 		{client.CodeSocketPermission, ""},
+		{codeSSHConfig, ""},
 		{localapi.CodePermission, "run it as the user who runs the agent"},
 	}},
 	{exitNotRegistered, "this device is not registered", []reason{
@@ -121,7 +126,8 @@ var exitTable = []exit{
 	{exitLimit, "a documented limit was reached", []reason{
 		{string(kind.Limit), hintAgain},
 	}},
-	{exitNoSSH, "`warp-cli ssh` found no OpenSSH client", []reason{
+	{exitNoSSH, "the client program for the target is not installed", []reason{
+		{codeNoProgram, ""},
 		{codeNoSSH, "install OpenSSH (Debian: apt install openssh-client; Fedora: dnf install openssh-clients; " +
 			"Windows: Add-WindowsCapability -Online -Name OpenSSH.Client)"},
 	}},

@@ -43,7 +43,7 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 
 	root.AddCommand(
 		newRegistration(a), newConnect(a), newDisconnect(a), newStatus(a), newVNET(a),
-		newTarget(a), newNC(a), newSSH(a), newVersion(a), newCompletion(a),
+		newTarget(a), newForward(a), newSSHConfig(a), newNC(a), newSSH(a), newVersion(a), newCompletion(a),
 	)
 	return root
 }

@@ -19,6 +19,7 @@ func newTarget(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "target", Short: "Show the targets that you may reach"}
 	group(cmd)
 	cmd.AddCommand(newTargetList(a))
+	cmd.AddCommand(newTargetConnect(a))
 	return cmd
 }
 

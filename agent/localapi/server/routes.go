@@ -49,6 +49,10 @@ func (s *Server) routeTable() []route {
 		{post, localapi.PathVNET, operator, s.selectVNET, nil, "vnet NAME"},
 		{get, localapi.PathTargets, reader, s.targets, []string{"attribute", "username", "protocol", "port", "vnet", "id"}, "target list"},
 		{get, localapi.PathResolve, reader, s.resolve, []string{"name", "vnet", "port"}, "target list"},
+		{get, localapi.PathSSHHost, reader, s.sshHost, []string{"name", "port"}, "target list"},
+		{get, localapi.PathForwards, reader, s.forwards, nil, "forward list"},
+		{post, localapi.PathForwards, operator, s.addForward, nil, "forward add LISTEN TARGET"},
+		{del, localapi.PathForwards, operator, s.removeForward, []string{"name"}, "forward remove NAME"},
 		{post, localapi.PathDial, operator, s.dial, nil, "nc NAME PORT"},
 		{get, localapi.PathEvents, reader, s.events, nil, "status"},
 	}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// sshFile is the generated file of ssh_config(5), which holds patterns and no target.
+type sshFile struct {
+	goos          string
+	self          string
+	socket        string // empty: the default
+	suffix        string // empty: every name of a target
+	known, caFile string // as ssh is to read them
+	vnets         []string
+	authorities   []string
+}
+
+const (
+	vnetsPrefix = "# networks: "
+	// shellBreakers are what could end the quotes around a name, or a command, in the shell that ssh
+	// starts: old versions of ssh pass them on (CVE-2023-51385). The pattern list turns them away before the exec.
+	unixBreakers    = "'"
+	windowsBreakers = "&|<>^()"
+)
+
+// render writes the file. Match final comes after all that the user's own configuration says, so that stands above it;
+// exec is only asked then, and once.
+func (f *sshFile) render() (string, error) {
+	match, err := f.command("ssh-config", "match")
+	if err != nil {
+		return "", err
+	}
+	proxy, err := f.command("nc")
+	if err != nil {
+		return "", err
+	}
+	host, null := "'%h'", "/dev/null"
+	if f.goos == "windows" {
+		host, null = "%h", "nul"
+	}
+	check := "ask"
+	if len(f.authorities) == 0 {
+		check = "accept-new"
+	}
+	var b strings.Builder
+	b.WriteString("# Written by warp-cli ssh-config; \"warp-cli ssh-config --uninstall\" removes it. Changes are lost.\n")
+	b.WriteString(vnetsPrefix + strings.Join(plainVNETs(f.vnets), " ") + "\n")
+	b.WriteString("# Your own configuration stands above this, wherever it is: these lines count only in the final pass.\n")
+	fmt.Fprintf(&b, "Match final host \"%s\" exec \"%s -- %s %%p 2>%s\"\n", f.patterns(), escapeArgument(match), host, null)
+	fmt.Fprintf(&b, "  ProxyCommand %s -- %s %%p\n", proxy, host)
+	b.WriteString("  ProxyUseFdpass no\n  CheckHostIP no\n")
+	b.WriteString("  # Host keys are kept apart from those of hosts that you reach without Weft. The way to the gateway\n" +
+		"  # is authenticated by WireGuard, which is why a first key is taken without a question.\n")
+	fmt.Fprintf(&b, "  UserKnownHostsFile %s %s\n", f.known, f.caFile)
+	fmt.Fprintf(&b, "  GlobalKnownHostsFile none\n  StrictHostKeyChecking %s\n  VerifyHostKeyDNS no\n", check)
+	// Nothing after the Include may become part of the block.
+	b.WriteString("Match all\n")
+	return b.String(), nil
+}
+
+// command is one of our own commands as a shell reads it, with the per cent signs that ssh would expand doubled.
+func (f *sshFile) command(verb ...string) (string, error) {
+	words := []string{f.self}
+	if f.socket != "" {
+		words = append(words, "--socket", f.socket)
+	}
+	words = append(words, verb...)
+	if f.suffix != "" {
+		words = append(words, "--suffix", f.suffix)
+	}
+	for i, w := range words {
+		q, err := quoteFor(f.goos, w)
+		if err != nil {
+			return "", err
+		}
+		words[i] = strings.ReplaceAll(q, "%", "%%")
+	}
+	return strings.Join(words, " "), nil
+}
+
+// patterns are the names for which the agent is asked at all.
+func (f *sshFile) patterns() string {
+	p := "*"
+	if f.suffix != "" {
+		p = "*." + f.suffix
+	}
+	breakers := unixBreakers
+	if f.goos == "windows" {
+		breakers = windowsBreakers
+	}
+	for _, c := range breakers {
+		p += ",!*" + string(c) + "*"
+	}
+	return p
+}
+
+// escapeArgument puts s between the double quotes of an argument of ssh_config(5): a quote is escaped, and a
+// backslash where it would escape what follows it.
+func escapeArgument(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		next := byte('"') // the end of the argument
+		if i+1 < len(s) {
+			next = s[i+1]
+		}
+		if s[i] == '"' || s[i] == '\\' && (next == '"' || next == '\'' || next == '\\') {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// plainVNETs are the networks that a name on ssh's command line can hold.
+func plainVNETs(vnets []string) []string {
+	vnets = slices.DeleteFunc(slices.Clone(vnets), func(v string) bool { return !isSSHName(v) })
+	slices.Sort(vnets)
+	return slices.Compact(vnets)
+}
+
+// authorityLines are the @cert-authority lines of known_hosts(5), which sshd(8) describes. A key that is not one
+// plain line is left out.
+func authorityLines(keys []string) string {
+	var b strings.Builder
+	for _, k := range keys {
+		words := strings.Fields(k)
+		if len(words) < 2 || strings.ContainsAny(k, "\r\n\x00") || !isKeyType(words[0]) {
+			continue
+		}
+		fmt.Fprintf(&b, "@cert-authority * %s %s weft\n", words[0], words[1])
+	}
+	return b.String()
+}
+
+func isKeyType(s string) bool {
+	return strings.HasPrefix(s, "ssh-") || strings.HasPrefix(s, "ecdsa-sha2-") || strings.HasPrefix(s, "sk-")
+}
