@@ -18,4 +18,6 @@ func (a *fakeAgent) AddForward(_ context.Context, f localapi.NewForward) (locala
 	return localapi.Forward{SchemaVersion: localapi.SchemaVersion}, a.note("forward %s to %s", f.Listen, f.Target)
 }
 
-func (a *fakeAgent) RemoveForward(_ context.Context, name string) error { return a.note("no forward %s", name) }
+func (a *fakeAgent) RemoveForward(_ context.Context, name string) error {
+	return a.note("no forward %s", name)
+}
