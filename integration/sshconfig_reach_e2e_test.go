@@ -108,7 +108,7 @@ func TestReach_SSHConfig(t *testing.T) {
 		}
 	})
 	t.Run("a name that breaks out of quotes is not run", func(t *testing.T) {
-		mark := filepath.Join(t.TempDir(), "mark")
+		mark := filepath.Join(shortDir(t), "mark") // ssh makes names lower-case
 		evil := filepath.Join(d.home, "evil")
 		if err := os.WriteFile(evil, fmt.Appendf(nil, "Include ~/.ssh/weft/config\nHost q\n  HostName \"x'$(touch %s)'\"\n", mark), 0o600); err != nil {
 			t.Fatal(err)
