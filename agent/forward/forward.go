@@ -83,6 +83,9 @@ func (s *Spec) validate() error {
 	if s.Target == "" || s.Port == 0 {
 		return invalid("a forward needs a target and its port")
 	}
+	if s.Network != TCP && s.Network != UDP && s.Network != Unix {
+		return invalid("a forward cannot listen over %q", s.Network)
+	}
 	network, listen, err := ParseListen(s.source(), networkOrNone(s.Network))
 	if err != nil {
 		return err
