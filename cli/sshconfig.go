@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"runtime"
@@ -111,8 +112,12 @@ func (a *app) sshPlan(ctx context.Context, suffix string) (sshPaths, sshFile, er
 	if err != nil {
 		return p, sshFile{}, err
 	}
-	f := sshFile{goos: runtime.GOOS, self: self, suffix: strings.TrimPrefix(suffix, "."), known: p.known, caFile: p.authorities}
-	if s := a.socketPath(); s != "" {
+	f := sshFile{goos: runtime.GOOS, self: a.callable(self), suffix: strings.TrimPrefix(suffix, "."), known: p.known, caFile: p.authorities}
+	if s := a.socketPath(); s != "" && runtime.GOOS == "windows" {
+		if a.socket != "" {
+			return p, f, usageErrorHint("set WARP_SOCKET in the environment of your account instead", "--socket cannot be written into ssh's configuration on Windows")
+		}
+	} else if s != "" {
 		// Only when it was asked for: the default may change with the session.
 		if f.socket, err = filepath.Abs(s); err != nil {
 			return p, f, err
@@ -127,6 +132,19 @@ func (a *app) sshPlan(ctx context.Context, suffix string) (sshPaths, sshFile, er
 	return p, f, nil
 }
 
+// callable is how ssh is to call this program: by its path, except on Windows, where a path with blanks cannot be
+// written and the name does as well when it leads to the same program.
+func (a *app) callable(self string) string {
+	if runtime.GOOS != "windows" || !strings.Contains(self, " ") {
+		return self
+	}
+	const name = "warp-cli"
+	if found, err := exec.LookPath(name); err == nil && strings.EqualFold(filepath.Clean(found), filepath.Clean(self)) {
+		return name
+	}
+	return self
+}
+
 func (a *app) sshPaths() (sshPaths, error) {
 	home := a.cfg.Getenv("HOME")
 	if runtime.GOOS == "windows" {
@@ -139,6 +157,9 @@ func (a *app) sshPaths() (sshPaths, error) {
 	own := true
 	if u, err := user.Current(); err == nil && u.HomeDir != "" {
 		own = filepath.Clean(u.HomeDir) == filepath.Clean(home)
+	}
+	if !own && !writable(home) {
+		return sshPaths{}, usageErrorHint("set HOME to the home directory of your account", "ssh cannot be told of the home directory %q", home)
 	}
 	return newSSHPaths(home, own), nil
 }

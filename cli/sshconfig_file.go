@@ -38,21 +38,15 @@ func newSSHPaths(home string, own bool) sshPaths {
 		p.known, p.authorities = "~/.ssh/weft/known_hosts", "~/.ssh/weft/authorities"
 		return p
 	}
-	p.include = "Include " + quoteSSHPath(escapeGlob(p.generated))
-	p.known = quoteSSHPath(strings.ReplaceAll(p.knownFile, "%", "%%"))
-	p.authorities = quoteSSHPath(strings.ReplaceAll(p.authoritiesFile, "%", "%%"))
+	p.include = `Include "` + p.generated + `"`
+	p.known = `"` + strings.ReplaceAll(p.knownFile, "%", "%%") + `"`
+	p.authorities = `"` + strings.ReplaceAll(p.authoritiesFile, "%", "%%") + `"`
 	return p
 }
 
-func quoteSSHPath(path string) string { return `"` + escapeArgument(path) + `"` }
-
-// escapeGlob keeps glob(3), to which Include gives its argument, from reading patterns in a path.
-func escapeGlob(path string) string {
-	if os.PathSeparator == '\\' {
-		return path // a backslash is no escape there
-	}
-	return strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
-}
+// writable reports whether ssh_config(5) can hold a path between quotes, and glob(3), to which Include gives its
+// argument, takes it for itself.
+func writable(path string) bool { return !strings.ContainsAny(path, "\"\\*?[\r\n") }
 
 // Marks in the generated file say what --uninstall has to take back.
 const (

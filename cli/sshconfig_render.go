@@ -32,6 +32,11 @@ func (f *sshFile) render() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// Versions of ssh differ in what a quote and a backslash mean in the argument of exec, so it holds none that matters.
+	if strings.ContainsAny(match, `"`) || f.goos != "windows" && strings.ContainsAny(match, `\`) {
+		return "", usageErrorHint("use a path without them, for example a symbolic link to warp-cli (Windows: put its folder into PATH)",
+			"the path of warp-cli or of the socket holds blanks (Windows), quotes or backslashes, which ssh cannot be told of: %s", match)
+	}
 	proxy, err := f.command("nc")
 	if err != nil {
 		return "", err
@@ -48,7 +53,7 @@ func (f *sshFile) render() (string, error) {
 	b.WriteString("# Written by warp-cli ssh-config; \"warp-cli ssh-config --uninstall\" removes it. Changes are lost.\n")
 	b.WriteString(vnetsPrefix + strings.Join(plainVNETs(f.vnets), " ") + "\n")
 	b.WriteString("# Your own configuration stands above this, wherever it is: these lines count only in the final pass.\n")
-	fmt.Fprintf(&b, "Match final host \"%s\" exec \"%s -- %s %%p 2>%s\"\n", f.patterns(), escapeArgument(match), host, null)
+	fmt.Fprintf(&b, "Match final host \"%s\" exec \"%s -- %s %%p 2>%s\"\n", f.patterns(), match, host, null)
 	fmt.Fprintf(&b, "  ProxyCommand %s -- %s %%p\n", proxy, host)
 	b.WriteString("  ProxyUseFdpass no\n  CheckHostIP no\n")
 	b.WriteString("  # Host keys are kept apart from those of hosts that you reach without Weft. The way to the gateway\n" +
@@ -75,6 +80,9 @@ func (f *sshFile) command(verb ...string) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if f.goos == "windows" && strings.Trim(w, plainChars+`\`) == "" {
+			q = w // its shell takes a path as it is
+		}
 		words[i] = strings.ReplaceAll(q, "%", "%%")
 	}
 	return strings.Join(words, " "), nil
@@ -94,23 +102,6 @@ func (f *sshFile) patterns() string {
 		p += ",!*" + string(c) + "*"
 	}
 	return p
-}
-
-// escapeArgument puts s between the double quotes of an argument of ssh_config(5): a quote is escaped, and a
-// backslash where it would escape what follows it.
-func escapeArgument(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		next := byte('"') // the end of the argument
-		if i+1 < len(s) {
-			next = s[i+1]
-		}
-		if s[i] == '"' || s[i] == '\\' && (next == '"' || next == '\'' || next == '\\') {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // plainVNETs are the networks that a name on ssh's command line can hold.
