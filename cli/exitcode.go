@@ -17,6 +17,8 @@ const (
 	codeNotUp  = "connect_failed"
 	// codeSSHConfig: the user's OpenSSH configuration cannot be read or written.
 	codeSSHConfig = "ssh_config"
+	// codeNoProxy: the agent was started without one.
+	codeNoProxy = "no_proxy"
 	// codeNoProgram: the program for a target is not installed.
 	codeNoProgram = "no_program"
 )
@@ -122,6 +124,7 @@ var exitTable = []exit{
 		{client.CodeAgentSilent, ""},
 		{client.CodeAgentGone, ""},
 		{codeBroken, hintAgain},
+		{codeNoProxy, ""},
 	}},
 	{exitLimit, "a documented limit was reached", []reason{
 		{string(kind.Limit), hintAgain},

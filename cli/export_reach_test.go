@@ -49,9 +49,7 @@ func (s *SSHPaths) Uninstall() (bool, error) { return s.p.uninstall() }
 func (s *SSHPaths) Installed() (bool, error) { return s.p.installed() }
 
 // Refresh rewrites what the agent knows better.
-func (s *SSHPaths) Refresh(vnets []string, authorities string) error {
-	return s.p.refresh(vnets, authorities)
-}
+func (s *SSHPaths) Refresh(text, authorities string) error { return s.p.refresh(text, authorities) }
 
 // BuiltinProgram is the program for a protocol on a system; nil: there is none.
 func BuiltinProgram(goos, protocol string) []string {

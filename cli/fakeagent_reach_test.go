@@ -1,16 +1,15 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"io/fs"
+	"net/http"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"encoding/json"
-	"net/http"
-	"slices"
-	"strings"
 
 	"weft/agent/localapi"
 )

@@ -45,6 +45,7 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 		newRegistration(a), newConnect(a), newDisconnect(a), newStatus(a), newVNET(a),
 		newTarget(a), newForward(a), newSSHConfig(a), newNC(a), newSSH(a), newVersion(a), newCompletion(a),
 	)
+	a.addProxyVerbs(root)
 	return root
 }
 

@@ -78,15 +78,22 @@ func checkWordIf(what, s string) error {
 	return nil
 }
 
+// matchOptions are the flags of ssh-config match.
+type matchOptions struct {
+	suffix     string
+	terminated bool
+}
+
 // newSSHConfigMatch is what the generated file asks at each connection of ssh.
 func newSSHConfigMatch(a *app) *cobra.Command {
-	var suffix string
+	var o matchOptions
 	cmd := &cobra.Command{
 		Use:   "match NAME [PORT]",
 		Short: "End with 0 when NAME is a target's (for Match exec in ssh_config)",
 		Long: `Ends with 0 when NAME is the name of a target that ssh should reach through the agent,
 and with another code otherwise. It says nothing.`,
-		Args: args(1, 2, "NAME [PORT]"),
+		Example: `  warp-cli ssh-config match web-1.staging 22 && echo yes`,
+		Args:    args(1, 2, "NAME [PORT]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var port uint16
 			if len(args) == 2 {
@@ -95,33 +102,28 @@ and with another code otherwise. It says nothing.`,
 					return err
 				}
 			}
-			return a.sshConfigMatch(cmd.Context(), args[0], suffix, port)
+			return a.sshConfigMatch(cmd.Context(), args[0], port, o)
 		},
 	}
-	cmd.Flags().StringVar(&suffix, "suffix", "", "the `word` that NAME ends in")
+	cmd.Flags().StringVar(&o.suffix, "suffix", "", "the `word` that NAME ends in")
+	cmd.Flags().BoolVar(&o.terminated, "terminated", false, "only where the gateway itself speaks SSH")
 	return cmd
 }
 
 // sshPlan is what ssh-config would write.
 func (a *app) sshPlan(ctx context.Context, suffix string) (sshPaths, sshFile, error) {
-	p, err := a.sshPaths()
-	if err != nil {
-		return p, sshFile{}, err
-	}
-	self, err := a.self()
-	if err != nil {
-		return p, sshFile{}, err
-	}
-	f := sshFile{goos: runtime.GOOS, self: a.callable(self), suffix: strings.TrimPrefix(suffix, "."), known: p.known, caFile: p.authorities}
-	if s := a.socketPath(); s != "" && runtime.GOOS == "windows" {
+	// The socket is written only when it was asked for: the default may change with the session.
+	socket := a.socketPath()
+	if runtime.GOOS == "windows" {
 		if a.socket != "" {
-			return p, f, usageErrorHint("set WARP_SOCKET in the environment of your account instead", "--socket cannot be written into ssh's configuration on Windows")
+			return sshPaths{}, sshFile{}, usageErrorHint("set WARP_SOCKET in the environment of your account instead",
+				"--socket cannot be written into ssh's configuration on Windows")
 		}
-	} else if s != "" {
-		// Only when it was asked for: the default may change with the session.
-		if f.socket, err = filepath.Abs(s); err != nil {
-			return p, f, err
-		}
+		socket = ""
+	}
+	p, f, err := a.sshFile(suffix, socket)
+	if err != nil {
+		return p, f, err
 	}
 	// Without an agent the file is the same but for what the agent knows; the first connection mends that.
 	ctx, cancel := context.WithTimeout(ctx, matchDeadline)
@@ -130,6 +132,27 @@ func (a *app) sshPlan(ctx context.Context, suffix string) (sshPaths, sshFile, er
 		f.vnets, f.authorities = h.VNETs, h.CertAuthorities
 	}
 	return p, f, nil
+}
+
+// sshFile is the generated file but for what the agent knows.
+func (a *app) sshFile(suffix, socket string) (sshPaths, sshFile, error) {
+	p, err := a.sshPaths()
+	if err != nil {
+		return p, sshFile{}, err
+	}
+	self, err := a.self()
+	if err != nil {
+		return p, sshFile{}, err
+	}
+	if socket != "" {
+		if socket, err = filepath.Abs(socket); err != nil {
+			return p, sshFile{}, err
+		}
+	}
+	return p, sshFile{
+		goos: runtime.GOOS, self: a.callable(self), socket: socket, suffix: strings.TrimPrefix(suffix, "."),
+		known: p.known, caFile: p.authorities,
+	}, nil
 }
 
 // callable is how ssh is to call this program: by its path, except on Windows, where a path with blanks cannot be
@@ -271,12 +294,12 @@ func sshConfigFault(err error, p sshPaths) error {
 const errNoMatch = exitStatus(exitNotFound)
 
 // sshConfigMatch answers for ssh. A silent failure is right for every name that is not ours: ssh then goes its usual way.
-func (a *app) sshConfigMatch(ctx context.Context, name, suffix string, port uint16) error {
-	bare, ok := cutNameSuffix(name, suffix)
+func (a *app) sshConfigMatch(ctx context.Context, name string, port uint16, o matchOptions) error {
+	bare, ok := cutNameSuffix(name, o.suffix)
 	if !ok || neverTaken(bare) {
 		return errNoMatch
 	}
-	p, err := a.sshPaths()
+	p, f, err := a.sshFile(o.suffix, a.socket)
 	if err != nil {
 		return errNoMatch
 	}
@@ -286,15 +309,23 @@ func (a *app) sshConfigMatch(ctx context.Context, name, suffix string, port uint
 	if err != nil {
 		// Nobody can say. A name in a network that the agent has told of is taken all the same: then ssh
 		// shows why it cannot be reached, and does not look for it elsewhere.
-		if suffix != "" || inVNET(bare, p.knownVNETs()) {
+		if !o.terminated && (o.suffix != "" || inVNET(bare, p.knownVNETs())) {
 			return nil
 		}
 		return errNoMatch
 	}
-	// A new network or another authority since the file was written. A failure to write changes nothing for this connection.
-	_ = p.refresh(h.VNETs, authorityLines(h.CertAuthorities))
-	if !h.Known {
+	a.refresh(&p, f, h)
+	if !h.Known || o.terminated && !h.Terminated {
 		return errNoMatch
 	}
 	return nil
+}
+
+// refresh mends the files when there is a new network or another authority since they were written. A failure changes
+// nothing for this connection, and the next one tries again.
+func (a *app) refresh(p *sshPaths, f sshFile, h *localapi.SSHHost) {
+	f.vnets, f.authorities = h.VNETs, h.CertAuthorities
+	if text, err := f.render(); err == nil {
+		_ = p.refresh(text, authorityLines(h.CertAuthorities))
+	}
 }

@@ -69,9 +69,12 @@ func (p *sshPaths) install(generated, authorities string) (changed bool, err err
 	if err != nil {
 		return false, err
 	}
-	for mark, made := range map[string]bool{markConfig: missing, markDir: madeDir} {
-		if made || strings.Contains(old, mark) {
-			generated += mark
+	for _, m := range []struct {
+		mark string
+		made bool
+	}{{markConfig, missing}, {markDir, madeDir}} {
+		if m.made || strings.Contains(old, m.mark) {
+			generated += m.mark
 		}
 	}
 	if err := os.MkdirAll(p.folder, 0o700); err != nil {
@@ -147,28 +150,20 @@ func (p *sshPaths) installed() (bool, error) {
 }
 
 // refresh rewrites what the agent knows better by now, in files that are installed; it makes none.
-func (p *sshPaths) refresh(vnets []string, authorities string) error {
+func (p *sshPaths) refresh(generated, authorities string) error {
 	old, err := p.readGenerated()
 	if err != nil || old == "" {
 		return err
 	}
-	check := "accept-new"
-	if authorities != "" {
-		check = "ask"
-	}
-	lines := strings.SplitAfter(old, "\n")
-	for i, l := range lines {
-		switch {
-		case strings.HasPrefix(l, vnetsPrefix):
-			lines[i] = vnetsPrefix + strings.Join(plainVNETs(vnets), " ") + "\n"
-		case strings.HasPrefix(l, "  StrictHostKeyChecking "):
-			lines[i] = "  StrictHostKeyChecking " + check + "\n"
+	for _, mark := range []string{markConfig, markDir} {
+		if strings.Contains(old, mark) {
+			generated += mark
 		}
 	}
 	if _, err := replaceIfOther(p.authoritiesFile, authorities); err != nil {
 		return err
 	}
-	_, err = replaceIfOther(p.generated, strings.Join(lines, ""))
+	_, err = replaceIfOther(p.generated, generated)
 	return err
 }
 

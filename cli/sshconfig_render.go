@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"weft/agent/localapi"
 )
 
 // sshFile is the generated file of ssh_config(5), which holds patterns and no target.
@@ -45,21 +47,27 @@ func (f *sshFile) render() (string, error) {
 	if f.goos == "windows" {
 		host, null = "%h", "nul"
 	}
-	check := "ask"
-	if len(f.authorities) == 0 {
-		check = "accept-new"
-	}
 	var b strings.Builder
 	b.WriteString("# Written by warp-cli ssh-config; \"warp-cli ssh-config --uninstall\" removes it. Changes are lost.\n")
 	b.WriteString(vnetsPrefix + strings.Join(plainVNETs(f.vnets), " ") + "\n")
 	b.WriteString("# Your own configuration stands above this, wherever it is: these lines count only in the final pass.\n")
-	fmt.Fprintf(&b, "Match final host \"%s\" exec \"%s -- %s %%p 2>%s\"\n", f.patterns(), match, host, null)
-	fmt.Fprintf(&b, "  ProxyCommand %s -- %s %%p\n", proxy, host)
-	b.WriteString("  ProxyUseFdpass no\n  CheckHostIP no\n")
-	b.WriteString("  # Host keys are kept apart from those of hosts that you reach without Weft. The way to the gateway\n" +
-		"  # is authenticated by WireGuard, which is why a first key is taken without a question.\n")
-	fmt.Fprintf(&b, "  UserKnownHostsFile %s %s\n", f.known, f.caFile)
-	fmt.Fprintf(&b, "  GlobalKnownHostsFile none\n  StrictHostKeyChecking %s\n  VerifyHostKeyDNS no\n", check)
+	block := func(flag, alias, check string) {
+		fmt.Fprintf(&b, "Match final host \"%s\" exec \"%s%s -- %s %%p 2>%s\"\n", f.patterns(), match, flag, host, null)
+		fmt.Fprintf(&b, "  ProxyCommand %s -- %s %%p\n", proxy, host)
+		b.WriteString("  ProxyUseFdpass no\n  CheckHostIP no\n" + alias)
+		fmt.Fprintf(&b, "  UserKnownHostsFile %s %s\n  GlobalKnownHostsFile none\n", f.known, f.caFile)
+		fmt.Fprintf(&b, "  StrictHostKeyChecking %s\n  VerifyHostKeyDNS no\n", check)
+	}
+	if authorityLines(f.authorities) != "" {
+		b.WriteString("# Where the gateway speaks SSH, its certificate says who it is, whatever the target's name.\n")
+		block(" --terminated", "  HostKeyAlias "+localapi.SSHGatewayAlias+"\n", "ask")
+		b.WriteString("# Elsewhere the target's own key counts, by the target's name.\n")
+		block("", "", "ask")
+	} else {
+		b.WriteString("# Host keys are kept apart from those of hosts that you reach without Weft. The way to the gateway is\n" +
+			"# authenticated by WireGuard, which is why a first key is taken without a question.\n")
+		block("", "", "accept-new")
+	}
 	// Nothing after the Include may become part of the block.
 	b.WriteString("Match all\n")
 	return b.String(), nil
@@ -116,6 +124,7 @@ func plainVNETs(vnets []string) []string {
 func authorityLines(keys []string) string {
 	var b strings.Builder
 	for _, k := range keys {
+		k = strings.TrimSpace(k)
 		words := strings.Fields(k)
 		if len(words) < 2 || strings.ContainsAny(k, "\r\n\x00") || !isKeyType(words[0]) {
 			continue

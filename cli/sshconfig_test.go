@@ -168,7 +168,7 @@ func TestSSHConfig_Refuses(t *testing.T) {
 func TestSSHConfig_Refresh(t *testing.T) {
 	home := t.TempDir()
 	p := cli.NewSSHPaths(home, true)
-	if err := p.Refresh([]string{"a"}, "x\n"); err != nil {
+	if err := p.Refresh("# text\n", "x\n"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(home, ".ssh")); err == nil {
@@ -181,13 +181,15 @@ func TestSSHConfig_Refresh(t *testing.T) {
 	if _, err := p.Install(text, ""); err != nil {
 		t.Fatal(err)
 	}
-	lines := cli.AuthorityLines([]string{"ssh-ed25519 AAAA x"})
-	if err := p.Refresh([]string{"prod", "staging", "not plain"}, lines); err != nil {
+	want, err := cli.RenderSSHConfig("linux", "/bin/warp-cli", "", "", []string{"staging", "prod", "not plain"}, []string{"ssh-ed25519 AAAA x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Refresh(want, cli.AuthorityLines([]string{"ssh-ed25519 AAAA x"})); err != nil {
 		t.Fatal(err)
 	}
 	got := read(t, filepath.Join(home, ".ssh", "weft", "config"))
-	want, err := cli.RenderSSHConfig("linux", "/bin/warp-cli", "", "", []string{"staging", "prod"}, []string{"ssh-ed25519 AAAA x"})
-	if err != nil || !strings.HasPrefix(got, want) {
+	if !strings.HasPrefix(got, want) || !strings.Contains(got, "# networks: prod staging\n") || !strings.HasSuffix(got, "# made: config\n# made: folder\n") {
 		t.Errorf("after a refresh (-want +got):\n%s", cmp.Diff(want, got))
 	}
 	if got := read(t, filepath.Join(home, ".ssh", "weft", "authorities")); got != "@cert-authority * ssh-ed25519 AAAA weft\n" {
@@ -345,4 +347,57 @@ func FuzzSSHConfigFile(f *testing.F) {
 			t.Fatalf("%q became %q", bare, got)
 		}
 	})
+}
+
+// TestSSHConfig_HostCertificate: with the authority's line a host certificate is taken without a question, and no other is.
+func TestSSHConfig_HostCertificate(t *testing.T) {
+	const sshd = "/usr/sbin/sshd"
+	for _, tool := range []string{sshd, "ssh", "ssh-keygen"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(tool + " is not installed")
+		}
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("sshd wants root here")
+	}
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	keygen := func(args ...string) {
+		t.Helper()
+		if out, err := exec.CommandContext(t.Context(), "ssh-keygen", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen %q: %v: %s", args, err, out)
+		}
+	}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"ca", "other", "host"} {
+		keygen("-q", "-t", "ed25519", "-N", "", "-f", at(name))
+	}
+	keygen("-q", "-s", at("ca"), "-h", "-I", "gateway", "-n", "weft-gateway", at("host.pub"))
+	write(t, at("sshd_config"), "HostKey "+at("host")+"\nHostCertificate "+at("host-cert.pub")+"\nUsePAM no\nAuthorizedKeysFile none\nPasswordAuthentication no\n", 0o600)
+	self := at("warp-cli")
+	write(t, self, "#!/bin/sh\n[ \"$1\" = ssh-config ] && exit 0\nexec "+sshd+" -i -f "+at("sshd_config")+"\n", 0o700)
+	for _, tt := range []struct{ name, authority, says string }{
+		{"the authority that signed it", "ca", "Permission denied"}, // what follows is the login, which nobody may here
+		{"another authority", "other", "Host key verification failed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := cli.NewSSHPaths(t.TempDir(), false)
+			keys := []string{read(t, at(tt.authority+".pub"))}
+			text, err := cli.RenderSSHConfig("linux", self, "", "", nil, keys)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = strings.ReplaceAll(text, "~/.ssh/weft/", filepath.Dir(p.Config())+"/weft/")
+			if _, err := p.Install(text, cli.AuthorityLines(keys)); err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.CommandContext(t.Context(), "ssh", "-F", p.Config(), "-o", "BatchMode=yes", "-o", "IdentityFile=none",
+				"-o", "IdentityAgent=none", "web-1.prod", "true").CombinedOutput()
+			if err == nil || !strings.Contains(string(out), tt.says) || strings.Contains(string(out), "Permanently added") {
+				t.Errorf("got %v: %s; want it to say %q", err, out, tt.says)
+			}
+		})
+	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -252,7 +253,7 @@ func (a *app) serveDoor(ctx context.Context, d *door, to *connection, o *connect
 		defer cancel()
 	}
 	switch err := d.wait(ctx, o.idle); {
-	case err == nil, o.timeout > 0 && context.Cause(ctx) == context.DeadlineExceeded:
+	case err == nil, o.timeout > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil // the end that was asked for
 	default:
 		return err

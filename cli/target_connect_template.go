@@ -18,8 +18,6 @@ import (
 // template is a program with its arguments, each with placeholders in braces.
 type template struct {
 	argv []string
-	// env are variables for the program alone; they take placeholders too.
-	env []string
 	// pkg names what to install, by system.
 	pkg string
 	// kubeconfig has the program run with a configuration file of its own.

@@ -161,7 +161,7 @@ type streams struct {
 func (l *streams) address() string { return l.at }
 
 func (l *streams) serve(ctx context.Context, f *forward) error {
-	stop := context.AfterFunc(ctx, func() { _ = l.Listener.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()

@@ -153,7 +153,7 @@ func (d *datagrams) closeAll() {
 	flows := d.flows
 	d.flows = nil
 	d.mu.Unlock()
-	_ = d.UDPConn.Close()
+	_ = d.Close()
 	for _, fl := range flows {
 		_ = fl.Close()
 	}

@@ -3,6 +3,9 @@ package localapi
 // PathSSHHost says what an OpenSSH client needs to know of a name.
 const PathSSHHost = "/v1/ssh-host" // GET ?name=&port= -> SSHHost
 
+// SSHGatewayAlias is the name by which gateways are known to SSH clients, and the principal of their host certificates.
+const SSHGatewayAlias = "weft-gateway"
+
 // SSHHost says whether a name is a target's, and by what its host key is known.
 type SSHHost struct {
 	SchemaVersion int `json:"schema_version"`
