@@ -21,8 +21,12 @@ const noticeForwards = "forwards"
 
 // startForwards reads the forwards that are kept. A file that cannot be read must not keep the agent from running.
 func (a *Agent) startForwards(ctx context.Context, owner localsock.Caller) (*forward.Manager, error) {
+	self, err := localsock.Self()
+	if err != nil {
+		return nil, err
+	}
 	m, err := forward.New(forward.Config{
-		Dialer: a, Store: a.dir, Logger: a.log,
+		Dialer: a, Store: a.dir, Logger: a.log, Restricted: !self.SameUser(owner),
 		Allow: func(id localsock.Caller) bool { return id.Operates(owner) },
 	})
 	if err != nil {

@@ -53,7 +53,7 @@ func (s *SSHPaths) Refresh(text, authorities string) error { return s.p.refresh(
 
 // BuiltinProgram is the program for a protocol on a system; nil: there is none.
 func BuiltinProgram(goos, protocol string) []string {
-	to := &connection{protocol: protocol, target: "t"}
+	to := &connection{protocol: protocol, target: "t", alias: "weft-t-22"}
 	to.dial.Name, to.dial.VNET, to.dial.Port = "10.0.0.1", "v", 22
 	if t := builtin(goos, protocol, to); t != nil {
 		return t.argv

@@ -89,12 +89,12 @@ func expandAll(args []string, values map[string]string) ([]string, error) {
 func builtin(goos, protocol string, to *connection) *template {
 	switch protocol {
 	case "SSH":
-		// The door leads to one address, so the key is remembered by target, not by a port that is another's tomorrow.
-		alias := "HostKeyAlias=weft-" + strings.NewReplacer(":", "-", "%", "-").Replace(to.dial.Name) + "." + to.dial.VNET + "-" + strconv.Itoa(int(to.dial.Port))
-		argv := []string{"ssh", "-p", "{port}", "-o", alias, "-o", "CheckHostIP=no", "-l", "{user}", "--", "{host}"}
+		// The key is remembered by target, as warp-cli ssh does, and not by a port that is another's tomorrow.
+		argv := []string{"ssh", "-p", "{port}", "-o", "HostKeyAlias=" + to.alias, "-o", "CheckHostIP=no", "-l", "{user}", "--", "{host}"}
 		return &template{argv: argv, pkg: "openssh-client"}
 	case "POSTGRES":
-		return &template{argv: []string{"psql", "-h", "{host}", "-p", "{port}", "-U", "{user}"}, pkg: "postgresql-client"}
+		// Certificates and ~/.pgpass are looked up by the target's name, whatever the address.
+		return &template{argv: []string{"psql", "host={target} hostaddr={host} port={port}", "-U", "{user}"}, pkg: "postgresql-client"}
 	case "MYSQL":
 		return &template{argv: []string{"mysql", "--protocol=TCP", "-h", "{host}", "-P", "{port}", "-u", "{user}", "-p"}, pkg: "mariadb-client or mysql-client"}
 	case "REDIS":

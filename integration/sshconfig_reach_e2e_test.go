@@ -178,6 +178,7 @@ func (d *desk) bothAtOnce(t *testing.T) {
 }
 
 func (d *desk) files(t *testing.T) {
+	t.Helper()
 	data := make([]byte, 200_000)
 	if _, err := rand.Read(data); err != nil {
 		t.Fatal(err)
@@ -209,6 +210,7 @@ func (d *desk) files(t *testing.T) {
 }
 
 func (d *desk) git(t *testing.T) {
+	t.Helper()
 	need(t, "git")
 	d.must(t, "", "ssh", "root@host-a.a", "git init -q --bare -b main repo.git")
 	script := `set -e
@@ -225,6 +227,7 @@ git ls-remote ssh://root@host-a.a/root/repo.git main`
 // editor is what editors do: one connection with a SOCKS port of its own and a shell on standard input, and many
 // channels beside it.
 func (d *desk) editor(t *testing.T) {
+	t.Helper()
 	cmd := d.command(t, "ssh", "-T", "-M", "-S", "/root/master", "-D", "127.0.0.1:18080", "-o", "ConnectTimeout=15", "root@host-a.a", "sh")
 	in, err := cmd.StdinPipe()
 	if err != nil {

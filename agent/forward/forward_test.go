@@ -568,6 +568,32 @@ func TestManager_Refuses(t *testing.T) {
 	}
 }
 
+// TestManager_Restricted_regression: a process with more rights must not lend them to the owner of the forwards.
+func TestManager_Restricted_regression(t *testing.T) {
+	k := start(t, forward.Config{Restricted: true})
+	for _, s := range []forward.Spec{
+		{Name: "a", Network: forward.Unix, Listen: filepath.Join(shortDir(t), "s"), Target: "x", Port: 1},
+		{Name: "a", Network: forward.TCP, Listen: "127.0.0.1:80", Target: "x", Port: 1},
+		{Name: "a", Network: forward.UDP, Listen: "127.0.0.1:1023", Target: "x", Port: 1},
+	} {
+		if _, err := k.Add(t.Context(), s); fault.From(err).Code != localapi.CodePermission {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+	k.add(forward.Spec{Name: "a", Network: forward.TCP, Listen: "127.0.0.1:0"})
+}
+
+func TestManager_LongDatagrams(t *testing.T) {
+	k := start(t, forward.Config{})
+	st := k.add(forward.Spec{Name: "u", Network: forward.UDP, Listen: "127.0.0.1:0"})
+	u := dial(t, "udp", st.Listen)
+	must(t, echo(t, u, strings.Repeat("x", 16<<10)))
+	_, err := io.WriteString(u, strings.Repeat("x", 16<<10+1))
+	must(t, err)
+	eventually(t, "a drop", func() bool { return k.status("u").Drops == 1 })
+	must(t, echo(t, u, "x"))
+}
+
 func TestParseListen(t *testing.T) {
 	for _, tt := range []struct{ name, in, network, gotNetwork, listen string }{
 		{"a port", "5432", "", forward.TCP, "127.0.0.1:5432"},

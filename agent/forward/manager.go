@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -36,8 +37,11 @@ type Config struct {
 	Dialer Dialer
 	Store  Store
 	// Allow reports whether an account may use the forwards of this agent.
-	Allow  func(localsock.Caller) bool
-	Logger *slog.Logger
+	Allow func(localsock.Caller) bool
+	// Restricted says that the process has rights which the owner of the forwards has not: then there are no sockets in
+	// the file system and no ports below 1024, which the owner could not have made either.
+	Restricted bool
+	Logger     *slog.Logger
 	// MaxForwards bounds the forwards; 0 means 64. MaxConns those of one forward, and of UDP the clients; 0 means 512.
 	MaxForwards, MaxConns int
 	// DialTimeout bounds a dial; 0 means 10 s. UDPIdle ends the flow of a silent client; 0 means 60 s.
@@ -103,7 +107,7 @@ func (m *Manager) Load() error {
 	}
 	for _, s := range k.Forwards {
 		if err == nil {
-			err = s.validate()
+			err = m.valid(&s)
 		}
 	}
 	if err != nil {
@@ -187,7 +191,7 @@ func (m *Manager) admit(s *Spec) error {
 	if s.Name == "" {
 		s.Name = m.freeNameLocked(s)
 	}
-	if err := s.validate(); err != nil {
+	if err := m.valid(s); err != nil {
 		return err
 	}
 	if _, taken := m.forwards[s.Name]; taken {
@@ -199,6 +203,22 @@ func (m *Manager) admit(s *Spec) error {
 			return fault.New(string(kind.Conflict), "%s is used by the forward %s", s.Listen, f.spec.Name).
 				WithHint("remove it first: warp-cli forward remove %s", f.spec.Name)
 		}
+	}
+	return nil
+}
+
+// valid checks a forward by itself.
+func (m *Manager) valid(s *Spec) error {
+	if err := s.validate(); err != nil || !m.cfg.Restricted {
+		return err
+	}
+	if s.Network == Unix {
+		return fault.New(localapi.CodePermission, "this agent has rights that you have not, so it makes no sockets for you").
+			WithHint("use a port, or: warp-cli target connect TARGET --unix PATH")
+	}
+	if ap := netip.MustParseAddrPort(s.Listen); ap.Port() != 0 && ap.Port() < 1024 { // validate has read it
+		return fault.New(localapi.CodePermission, "this agent has rights that you have not, so it takes no port below 1024 for you").
+			WithHint("choose a port from 1024 on")
 	}
 	return nil
 }

@@ -13,8 +13,8 @@ import (
 	"weft/internal/kind"
 )
 
-// maxDatagramBytes is the largest payload that IPv4 can carry; longer ones do not exist.
-const maxDatagramBytes = 65507
+// maxDatagramBytes bounds a datagram, since each client costs a buffer; longer ones are dropped, never cut.
+const maxDatagramBytes = 16 << 10
 
 // datagrams forwards UDP: each client's address has a flow of its own.
 type datagrams struct {
@@ -52,7 +52,7 @@ func (d *datagrams) serve(ctx context.Context, f *forward) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer d.closeAll()
-	buf := make([]byte, maxDatagramBytes)
+	buf := make([]byte, maxDatagramBytes+1)
 	for {
 		n, from, err := d.ReadFromUDPAddrPort(buf)
 		if err != nil {
@@ -62,7 +62,7 @@ func (d *datagrams) serve(ctx context.Context, f *forward) error {
 			pause(ctx, 20*time.Millisecond) // an error that an earlier datagram brought back
 			continue
 		}
-		if !d.pass(ctx, f, &wg, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), buf[:n]) {
+		if n > maxDatagramBytes || !d.pass(ctx, f, &wg, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), buf[:n]) {
 			f.drops.Add(1)
 		}
 	}
@@ -75,7 +75,7 @@ func (d *datagrams) pass(ctx context.Context, f *forward, wg *sync.WaitGroup, fr
 	full := d.closed || len(d.flows) >= f.m.cfg.MaxConns
 	d.mu.Unlock()
 	if !ok {
-		if full || !f.mayDatagram(from, d.LocalAddr()) {
+		if full || !f.mayDatagram(from) {
 			f.refused.Add(1)
 			return false
 		}
@@ -123,14 +123,17 @@ func (d *datagrams) open(ctx context.Context, f *forward, wg *sync.WaitGroup, fr
 // answer passes what the target sends back, until the flow is idle or closed.
 func (d *datagrams) answer(f *forward, to netip.AddrPort, fl *datagramFlow) {
 	defer d.drop(to, fl)
-	buf := make([]byte, maxDatagramBytes)
+	buf := make([]byte, maxDatagramBytes+1)
 	for {
 		n, err := fl.Read(buf)
 		if err != nil {
 			return
 		}
 		fl.touch(f.m.cfg.UDPIdle)
-		if _, err := d.WriteToUDPAddrPort(buf[:n], to); err != nil {
+		if n <= maxDatagramBytes {
+			_, err = d.WriteToUDPAddrPort(buf[:n], to)
+		}
+		if n > maxDatagramBytes || err != nil {
 			f.drops.Add(1)
 			continue
 		}
@@ -168,7 +171,7 @@ func (f *datagramFlow) touch(idle time.Duration) {
 }
 
 // mayDatagram turns other accounts of this machine away, as authorize does for streams.
-func (f *forward) mayDatagram(from netip.AddrPort, _ net.Addr) bool {
+func (f *forward) mayDatagram(from netip.AddrPort) bool {
 	if f.spec.AllUsers || !f.spec.loopback() {
 		return true
 	}
