@@ -72,6 +72,11 @@ func TestSSHHost(t *testing.T) {
 			}
 		})
 	}
+	for name, want := range map[string]string{"do-target": localapi.SSHGatewayAlias, "10.1.2.3": localapi.SSHGatewayAlias, "raw": ""} {
+		if r, err := w.agent.Resolve(name, "", 22); err != nil || r.HostKeyAlias != want {
+			t.Errorf("%s: alias %q, %v; want %q", name, r.HostKeyAlias, err, want)
+		}
+	}
 	// Whether a name is a target's does not depend on the tunnel.
 	_, err := w.agent.Disconnect(t.Context())
 	must(t, err)

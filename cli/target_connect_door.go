@@ -32,10 +32,9 @@ type door struct {
 	done   chan struct{} // closed when accept has ended
 	wg     sync.WaitGroup
 
-	mu     sync.Mutex // guards what follows
-	open   int
-	moved  chan struct{} // closed and replaced when open changes
-	failed error         // the last connection that got nowhere
+	mu    sync.Mutex // guards what follows
+	open  int
+	moved chan struct{} // closed and replaced when open changes
 }
 
 // openDoor listens and serves until close.
@@ -101,9 +100,6 @@ func (d *door) accept(ctx context.Context) {
 		d.wg.Go(func() {
 			defer d.leave()
 			if err := d.serve(ctx, c); err != nil {
-				d.mu.Lock()
-				d.failed = err
-				d.mu.Unlock()
 				d.tell(err)
 			}
 		})
