@@ -79,15 +79,21 @@ func newForwardList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the forwards and what goes through them",
-		Args:  args(0, 0, ""),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.forwardList(cmd.Context()) },
+		Long: `Lists the forwards, by name: where each listens, where it leads, whether it works, and how
+many connections are open, were accepted, and got nowhere. Other figures are in --json.`,
+		Example: `  warp-cli forward list`,
+		Args:    args(0, 0, ""),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.forwardList(cmd.Context()) },
 	}
 }
 
 func newForwardRemove(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:               "remove NAME",
-		Short:             "Remove a forward and end the connections through it",
+		Use:   "remove NAME",
+		Short: "Remove a forward and end the connections through it",
+		Long: `Removes a forward: its port or socket is free at once, the connections through it are
+reset, and it does not come back.`,
+		Example:           `  warp-cli forward remove db`,
 		Args:              args(1, 1, "NAME"),
 		ValidArgsFunction: a.completeForward,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.forwardRemove(cmd.Context(), args[0]) },
