@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // errReadOnly is a configuration that something else writes.
@@ -54,15 +55,23 @@ const (
 	markDir    = "# made: folder\n"
 )
 
-// install writes everything; changed says whether anything was not so before.
+// install writes everything; changed says whether anything was not so before. What fails leaves nothing behind.
 func (p *sshPaths) install(generated, authorities string) (changed bool, err error) {
-	madeDir, err := p.makeDir()
-	if err != nil {
-		return false, err
-	}
 	data, target, mode, err := p.readConfig()
 	missing := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !missing {
+		return false, err
+	}
+	next, err := p.withInclude(data)
+	if err != nil {
+		return false, err
+	}
+	same := !missing && bytes.Equal(next, data)
+	if !same && !missing && mode&0o200 == 0 {
+		return false, fmt.Errorf("%s cannot be changed: %w", target, errReadOnly)
+	}
+	madeDir, err := p.makeDir()
+	if err != nil {
 		return false, err
 	}
 	old, err := p.readGenerated()
@@ -77,25 +86,38 @@ func (p *sshPaths) install(generated, authorities string) (changed bool, err err
 			generated += m.mark
 		}
 	}
+	// First what is included: an Include of nothing is no error for ssh, but does nothing.
+	changed, err = p.writeFolder(generated, authorities)
+	if err == nil && !same {
+		changed, err = true, replaceConfig(target, next, mode)
+	}
+	if err != nil && old == "" {
+		p.removeFolder(madeDir)
+	}
+	return changed, err
+}
+
+// writeFolder writes the files of our own.
+func (p *sshPaths) writeFolder(generated, authorities string) (changed bool, err error) {
 	if err := os.MkdirAll(p.folder, 0o700); err != nil {
 		return false, fmt.Errorf("make %s: %w", p.folder, err)
 	}
-	// First what is included: an Include of nothing is no error for ssh, but does nothing.
-	for _, f := range []struct{ path, text string }{{p.authoritiesFile, authorities}, {p.generated, generated}} {
-		wrote, err := replaceIfOther(f.path, f.text)
-		if err != nil {
-			return changed, err
-		}
-		changed = changed || wrote
-	}
-	next, err := p.withInclude(data)
+	one, err := replaceIfOther(p.authoritiesFile, authorities)
 	if err != nil {
-		return changed, err
+		return one, err
 	}
-	if !missing && bytes.Equal(next, data) {
-		return changed, nil
+	two, err := replaceIfOther(p.generated, generated)
+	return one || two, err
+}
+
+// removeFolder takes back what an install that failed has made.
+func (p *sshPaths) removeFolder(dirToo bool) {
+	for _, path := range []string{p.generated, p.authoritiesFile, p.folder} {
+		_ = os.Remove(path) // the failure before is what is told
 	}
-	return true, replaceConfig(target, next, mode)
+	if dirToo {
+		_ = os.Remove(p.dir)
+	}
 }
 
 // uninstall takes everything back; what was accepted in known_hosts goes too.
@@ -152,7 +174,8 @@ func (p *sshPaths) installed() (bool, error) {
 // refresh rewrites what the agent knows better by now, in files that are installed; it makes none.
 func (p *sshPaths) refresh(generated, authorities string) error {
 	old, err := p.readGenerated()
-	if err != nil || old == "" {
+	// Files that were made for another home, as sudo may have it, are left to those whose they are.
+	if err != nil || !strings.Contains(old, "\n  UserKnownHostsFile "+p.known+" ") {
 		return err
 	}
 	for _, mark := range []string{markConfig, markDir} {
@@ -271,7 +294,7 @@ func replaceConfig(path string, data []byte, mode fs.FileMode) error {
 		return fmt.Errorf("%s cannot be changed: %w", path, errReadOnly)
 	}
 	err := replaceFile(path, data, mode)
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("%s cannot be changed: %w: %w", path, errReadOnly, err)
 	}
 	return err

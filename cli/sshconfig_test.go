@@ -157,7 +157,7 @@ func TestSSHConfig_Refuses(t *testing.T) {
 			if string(after) != string(before) {
 				t.Errorf("%q became %q", before, after)
 			}
-			left, err := filepath.Glob(filepath.Join(filepath.Dir(p.Config()), ".*weft-*"))
+			left, err := filepath.Glob(filepath.Join(filepath.Dir(p.Config()), "*weft*"))
 			if err != nil || len(left) > 0 {
 				t.Errorf("left behind: %q, %v", left, err)
 			}
@@ -184,6 +184,10 @@ func TestSSHConfig_Refresh(t *testing.T) {
 	want, err := cli.RenderSSHConfig("linux", "/bin/warp-cli", "", "", []string{"staging", "prod", "not plain"}, []string{"ssh-ed25519 AAAA x"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	// Not by somebody for whom the same files have other names.
+	if err := cli.NewSSHPaths(home, false).Refresh("# other\n", ""); err != nil || !strings.Contains(read(t, filepath.Join(home, ".ssh", "weft", "config")), "Match final") {
+		t.Errorf("refreshed for another home: %v", err)
 	}
 	if err := p.Refresh(want, cli.AuthorityLines([]string{"ssh-ed25519 AAAA x"})); err != nil {
 		t.Fatal(err)
