@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
@@ -155,17 +156,36 @@ func (a *app) sshFile(suffix, socket string) (sshPaths, sshFile, error) {
 	}, nil
 }
 
-// callable is how ssh is to call this program: by its path, except on Windows, where a path with blanks cannot be
-// written and the name does as well when it leads to the same program.
+// callable is how ssh is to call this program. The path by which it was called, or is found, may be a link that stays
+// where the real path has a version in it. On Windows a path with blanks cannot be written; there the name has to do.
 func (a *app) callable(self string) string {
-	if runtime.GOOS != "windows" || !strings.Contains(self, " ") {
-		return self
-	}
 	const name = "warp-cli"
-	if found, err := exec.LookPath(name); err == nil && strings.EqualFold(filepath.Clean(found), filepath.Clean(self)) {
+	path := self
+	if a.cfg.Self == "" {
+		for _, other := range []string{os.Args[0], name} {
+			if filepath.IsAbs(other) && sameFile(other, self) {
+				path = other
+				break
+			}
+			if found, err := exec.LookPath(other); err == nil && filepath.IsAbs(found) && sameFile(found, self) {
+				path = found
+				break
+			}
+		}
+	}
+	if found, err := exec.LookPath(name); runtime.GOOS == "windows" && strings.Contains(path, " ") && err == nil && sameFile(found, self) {
 		return name
 	}
-	return self
+	return path
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 func (a *app) sshPaths() (sshPaths, error) {
@@ -285,7 +305,7 @@ func (a *app) printSSHConfig(action string, changed, installed bool, p sshPaths)
 func sshConfigFault(err error, p sshPaths) error {
 	hint := "look at " + p.dir + ", or print the file and place it yourself: warp-cli ssh-config --print"
 	if errors.Is(err, errReadOnly) {
-		hint = "add this as its first line by whatever writes it: " + p.include
+		hint = "have whatever writes it add this as its first line, then run this again: " + p.include
 	}
 	return &client.Error{Code: codeSSHConfig, Message: err.Error(), Hint: hint, Err: err}
 }
