@@ -29,6 +29,7 @@ import (
 
 	"weft/agent/diag"
 	"weft/agent/fault"
+	"weft/agent/forward"
 	"weft/agent/liveness"
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
@@ -116,6 +117,8 @@ type Agent struct {
 	view     atomic.Pointer[view]
 	selected atomic.Pointer[vnet.Network]
 	plane    atomic.Pointer[plane]
+	// forwards is nil until Run.
+	forwards atomic.Pointer[forward.Manager]
 
 	controlConnected atomic.Bool
 	lastContact      atomic.Int64 // Unix nanoseconds; 0: never
@@ -218,6 +221,10 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.mu.Lock()
 	a.proxy, a.api = px, api
 	a.mu.Unlock()
+	fw, err := a.startForwards(ctx, owner)
+	if err != nil {
+		return err
+	}
 	proxyLn, err := a.listenProxy(ctx)
 	if err != nil {
 		return err
@@ -228,6 +235,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return errors.Join(err, a.proxySwitch.Close())
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return fw.Run(ctx) })
 	if apiLn != nil {
 		g.Go(func() error { return api.Serve(ctx, apiLn) })
 	}

@@ -113,6 +113,9 @@ func (a *Agent) Resolve(name, ref string, port uint16) (localapi.Resolution, err
 		IP: found.Addr.String(), VNETID: string(n.ID), VNETName: n.Name,
 		Usernames: []string{}, Ports: []uint16{},
 	}
+	if len(v.state.Self.SSHHostCAs) > 0 && v.terminates(found, port) {
+		r.HostKeyAlias = localapi.SSHGatewayAlias
+	}
 	at := targets.Address{Addr: found.Addr, VNET: n.ID}
 	for i := range v.entries {
 		e := &v.entries[i]

@@ -55,6 +55,9 @@ type AgentSyncSelf struct {
 	BlockV6   netip.Prefix `json:"block_v6"`
 	// StaleAfterSeconds: a state older than this opens no new flows at the gateway (informative for the agent).
 	StaleAfterSeconds int `json:"stale_after_seconds"`
+	// SSHHostCAs sign the host keys that the gateways present to SSH clients, in authorized_keys form; empty: the keys are
+	// not signed. The certificates' principal is "weft-gateway": clients of OpenSSH before wildcard principals take no pattern.
+	SSHHostCAs []string `json:"ssh_host_cas,omitempty"`
 }
 
 // AgentGateway is a gateway the device may use.

@@ -19,6 +19,12 @@ const (
 	// codeNotOffered: a command or value of other clients that means nothing here.
 	codeNotOffered = "not_offered"
 	codeCheck      = "check_failed"
+	// codeSSHConfig: the user's OpenSSH configuration cannot be read or written.
+	codeSSHConfig = "ssh_config"
+	// codeNoProxy: the agent was started without one.
+	codeNoProxy = "no_proxy"
+	// codeNoProgram: the program for a target is not installed.
+	codeNoProgram = "no_program"
 )
 
 // The exit codes. They are kept stable; docs/exit-codes.md is made from exitTable.
@@ -80,8 +86,9 @@ var exitTable = []exit{
 		{client.CodeAgentNotRunning, ""},
 		{codeNoService, "install it with: warp-cli service install"},
 	}},
-	{exitPermission, "this operating system user may not use the agent, or not so", []reason{
+	{exitPermission, "this operating system user may not use the agent, or not so; or a file cannot be read or written", []reason{
 		{client.CodeSocketPermission, ""},
+		{codeSSHConfig, ""},
 		{localapi.CodePermission, "run it as the user who runs the agent"},
 	}},
 	{exitNotRegistered, "this device is not registered", []reason{
@@ -128,6 +135,7 @@ var exitTable = []exit{
 		{codeNoManager, "run the agent yourself: warp-svc run"},
 		{codeServiceManager, "see what it is doing: warp-cli service status"},
 		{codeCheck, "look at: warp-cli status"},
+		{codeNoProxy, ""},
 	}},
 	{exitLimit, "a documented limit was reached", []reason{
 		{string(kind.Limit), hintAgain},
@@ -135,7 +143,8 @@ var exitTable = []exit{
 	{exitFault, "`warp-cli explain` or `warp-cli diag` found a fault; the result on stdout, complete, names it", []reason{
 		{codeFault, ""},
 	}},
-	{exitNoSSH, "`warp-cli ssh` found no OpenSSH client", []reason{
+	{exitNoSSH, "the client program for the target is not installed", []reason{
+		{codeNoProgram, ""},
 		{codeNoSSH, "install OpenSSH (Debian: apt install openssh-client; Fedora: dnf install openssh-clients; " +
 			"Windows: Add-WindowsCapability -Online -Name OpenSSH.Client)"},
 	}},

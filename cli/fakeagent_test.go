@@ -31,6 +31,9 @@ type world struct {
 	Resolution   localapi.Resolution    `json:"resolution"`
 	Profiles     []localapi.Profile     `json:"profiles"`
 	Sessions     []localapi.Session     `json:"sessions"`
+	// SSHHosts are the answers about names; others are unknown. Forwards are kept.
+	SSHHosts map[string]localapi.SSHHost `json:"ssh_hosts"`
+	Forwards []localapi.Forward          `json:"forwards"`
 	// Errors are answered instead, by "METHOD /path".
 	Errors map[string]localapi.Error `json:"errors"`
 	// Raw is answered instead, by "METHOD /path", with status 200.
@@ -164,7 +167,7 @@ func (f *fakeAgent) answer(w http.ResponseWriter, r *http.Request, key string, b
 		f.w.Resolution.SchemaVersion = localapi.SchemaVersion
 		v = f.w.Resolution
 	default:
-		if f.answerTree(w, r, key, body) {
+		if f.answerTree(w, r, key, body) || f.answerReach(w, r, key, body) {
 			return
 		}
 		reply(w, http.StatusNotFound, localapi.Error{Code: "not_found", Message: "no such path"})

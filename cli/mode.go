@@ -96,7 +96,7 @@ the old port stay open. When the new port is taken, the old one is kept.`,
 		}
 		return err
 	})
-	return noun("proxy", "Show or move the SOCKS5 and HTTP CONNECT proxy", port, show)
+	return noun("proxy", "Show or move the SOCKS5 and HTTP CONNECT proxy", port, show, newProxyEnv(a), newProxyPAC(a))
 }
 
 // proxyInfo is what `proxy show` prints.

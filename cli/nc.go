@@ -13,7 +13,7 @@ import (
 )
 
 func newNC(a *app) *cobra.Command {
-	var vnet string
+	var vnet, suffix string
 	cmd := &cobra.Command{
 		Use:   "nc HOST PORT",
 		Short: "Join stdin and stdout to a port of a target",
@@ -28,7 +28,11 @@ is --vnet, else WARP_VNET, else the selected one.`,
 		Args:              args(2, 2, "HOST PORT"),
 		ValidArgsFunction: a.completeHostPort,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := a.dialRequest(args[0], args[1], vnet)
+			name, ok := cutNameSuffix(args[0], suffix)
+			if !ok {
+				return usageError("HOST %q does not end in .%s", args[0], suffix)
+			}
+			d, err := a.dialRequest(name, args[1], vnet)
 			if err != nil {
 				return err
 			}
@@ -36,6 +40,7 @@ is --vnet, else WARP_VNET, else the selected one.`,
 		},
 	}
 	a.vnetFlag(cmd, &vnet)
+	cmd.Flags().StringVar(&suffix, "suffix", "", "take this `word` off the end of HOST, as ssh-config --suffix has it")
 	return cmd
 }
 

@@ -53,7 +53,6 @@ The agent is found by --socket or WARP_SOCKET. Exit codes: docs/exit-codes.md.`,
 	root.AddCommand(
 		newRegistration(a), newConnect(a), newDisconnect(a), newStatus(a), newVNET(a),
 		newTarget(a), newNC(a), newSSH(a), newVersion(a), newCompletion(a),
-		newExplain(a), newDiag(a), newService(a), newProfile(a),
 	)
 	addLater(a, root)
 	return root
@@ -85,12 +84,18 @@ var laterCommands = []struct {
 	make func(*app) *cobra.Command
 }{
 	{"debug", newDebug},
+	{"diag", newDiag},
 	{"dns", newDNS},
+	{"explain", newExplain},
 	{"flow", newFlow},
+	{"forward", newForward},
 	{"mdm", newMDM},
 	{"mode", newMode},
+	{"profile", newProfile},
 	{"proxy", newProxy},
+	{"service", newService},
 	{"settings", newSettings},
+	{"ssh-config", newSSHConfig},
 	{"stats", newStats},
 	{"tunnel", newTunnel},
 	{"wait", newWait},
@@ -127,7 +132,7 @@ func firstWord(args []string) (word string, plain bool) {
 		case slices.Contains(wholeTree, arg), arg == "--":
 			return "", false
 		case word != "": // only to see whether help is asked for
-		case arg == "--socket":
+		case arg == "--socket", arg == "--profile", arg == "--for-user":
 			i++ // its value
 		case !strings.HasPrefix(arg, "-"):
 			word = arg

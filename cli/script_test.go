@@ -60,6 +60,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"agent": cmdAgent,
 			"exits": cmdExits,
+			"mode":  cmdMode,
+			"head":  cmdHead,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {

@@ -102,6 +102,9 @@ func (a *app) self() (string, error) {
 // machine's in another virtual network, the hostname may belong to several
 // targets, and two ports of one target may be two servers.
 func hostKeyAlias(r *localapi.Resolution, port uint16) string {
+	if r.HostKeyAlias != "" {
+		return r.HostKeyAlias // the gateway's certificate says who it is, for every target
+	}
 	id := r.TargetID
 	if id == "" {
 		// An address that is no target's: what tells it apart is the network that it is in.

@@ -186,6 +186,7 @@ func TestHostKeyAlias(t *testing.T) {
 		{"a target", localapi.Resolution{TargetID: "id", IP: "10.0.0.1", VNETID: "v"}, 22, "weft-id-22"},
 		{"another port is another server", localapi.Resolution{TargetID: "id"}, 23, "weft-id-23"},
 		{"an address that is no target", localapi.Resolution{IP: "10.0.0.1", VNETID: "v"}, 22, "weft-10.0.0.1.v-22"},
+		{"a gateway with a certificate", localapi.Resolution{TargetID: "id", IP: "10.0.0.1", VNETID: "v", HostKeyAlias: "weft-gateway"}, 22, "weft-gateway"},
 		{"an IPv6 address", localapi.Resolution{IP: "fd00::1", VNETID: "v"}, 22, "weft-fd00--1.v-22"},
 	} {
 		if got := cli.HostKeyAlias(&tt.r, tt.port); got != tt.want {

@@ -16,7 +16,7 @@ func newTarget(a *app) *cobra.Command {
 	group(cmd)
 	ssh := newSSH(a) // the same under another noun
 	cmd.AddCommand(newTargetList(a))
-	cmd.AddCommand(newTargetShow(a), newTargetPick(a), ssh)
+	cmd.AddCommand(newTargetShow(a), newTargetPick(a), newTargetConnect(a), ssh)
 	return cmd
 }
 

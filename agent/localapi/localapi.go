@@ -184,6 +184,8 @@ type Resolution struct {
 	VNETName      string   `json:"vnet_name"`
 	Usernames     []string `json:"usernames"`
 	Ports         []uint16 `json:"ports"`
+	// HostKeyAlias is the name that the gateway's host certificate has for SSH at the port that was asked for; empty: there is none.
+	HostKeyAlias string `json:"host_key_alias"`
 }
 
 // Dial asks for a TCP stream to a target.

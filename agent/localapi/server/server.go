@@ -27,6 +27,8 @@ import (
 // Agent is what the server serves. Its errors are *fault.Error, *kind.Error, or
 // internal. Safe for concurrent use.
 type Agent interface {
+	sshHostAgent
+	forwardAgent
 	Version() localapi.Version
 	Status() localapi.Status
 	Registration() (localapi.Registration, error)

@@ -334,6 +334,10 @@ var allRoutes = []struct {
 	{"POST", "/v1/vnet", `{"vnet":"b1net"}`, "select b1net", true},
 	{"GET", "/v1/targets?attribute=a%3Db&attribute=c%3Dd&port=22&hostname=w*&ip=10.0.0.0/8", "", "targets {[a=b c=d] [] [w*] [] [22] [] [] [10.0.0.0/8]}", false},
 	{"GET", "/v1/resolve?name=db&vnet=b1net&port=22", "", "resolve db b1net 22", false},
+	{"GET", "/v1/ssh-host?name=db&port=22", "", "ssh host db 22", false},
+	{"GET", "/v1/forwards", "", "", false},
+	{"POST", "/v1/forwards", `{"listen":"0","target":"db"}`, "forward 0 to db", true},
+	{"DELETE", "/v1/forwards?name=db", "", "no forward db", true},
 }
 
 func TestServer_Routes(t *testing.T) {
