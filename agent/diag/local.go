@@ -220,7 +220,7 @@ func checkTunnelOverlap(_ context.Context, q *inquiry) Finding {
 	for _, i := range list {
 		for _, p := range i.Prefixes {
 			for _, b := range q.subject.Blocks {
-				if i.Up && p.IsValid() && b.IsValid() && (b.Overlaps(p.Masked())) {
+				if i.Up && p.IsValid() && b.IsValid() && b.Overlaps(p.Masked()) {
 					return failed("interface %s has %s, and this device's tunnel %s", i.Name, p, b)
 				}
 			}

@@ -3,9 +3,8 @@ package diag
 import (
 	"context"
 	"crypto/x509"
-	"time"
-
 	"net/netip"
+	"time"
 
 	"weft/agent/localapi"
 	"weft/api"

@@ -56,7 +56,7 @@ func Table() []Cause {
 		{"the gateway's host has nothing at the port", "the port is closed", Diag, "gateway_down"},
 		{"another WireGuard server is at the gateway's endpoint", "the port leads to a server with another key", Diag, "gateway_key_mismatch"},
 		{"UDP is blocked", "the network drops every datagram", Diag, "udp_blocked"},
-		{"the network loses packets", "it drops every fourth datagram", Diag, "packet_loss"},
+		{"the network loses packets", "every second datagram of some size is lost on the way to the gateway", Diag, "packet_loss"},
 		{"the network is slow", "it delays each datagram by 280 ms", Diag, "high_latency"},
 		{"an MTU black hole", "the network drops datagrams of more than 1000 bytes", Diag, "mtu_black_hole"},
 		{"the gateway restarted", "it is stopped and started", Diag, "gateway_restarted"},
