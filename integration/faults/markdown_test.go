@@ -17,10 +17,14 @@ func TestMarkdown(t *testing.T) {
 	const name = "../../docs/troubleshooting.md"
 	want := faults.Markdown(cli.DiagRemedies())
 	if *update {
-		must(t, os.WriteFile(name, []byte(want), 0o644))
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	got, err := os.ReadFile(name)
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("%s is not what the tables say; run go test ./integration/faults -run TestMarkdown -update (-want +got):\n%s", name, diff)
 	}
