@@ -76,10 +76,10 @@ func TestExplain(t *testing.T) {
 			if tt.code != exitOK && !strings.Contains(errs.String(), "in the way") {
 				t.Errorf("stderr %q", errs.String())
 			}
-			name := filepath.Join("testdata", tt.golden)
+			name := filepath.Join("testdata", "golden", tt.golden)
 			got := stable(out.String())
 			if *update {
-				if err := os.MkdirAll("testdata", 0o755); err != nil {
+				if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 					t.Fatal(err)
 				}
 				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {

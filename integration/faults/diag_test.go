@@ -239,12 +239,7 @@ func diagInjections() map[string]injection {
 		"the socket may not be used": socketForbidden,
 		"the proxy's port is taken, so the agent does not start": func(t *testing.T) string {
 			t.Helper()
-			l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:40000")
-			if err == nil {
-				defer func() { _ = l.Close() }()
-			} else if !errors.Is(err, syscall.EADDRINUSE) { // in use is what is wanted
-				t.Fatal(err)
-			}
+			takeProxyPort(t)
 			return cliVerdict(t, filepath.Join(t.TempDir(), "no.sock"), "1.2.3")
 		},
 		"agent and command line are of different versions": func(t *testing.T) string {
@@ -264,7 +259,7 @@ func diagInjections() map[string]injection {
 		},
 		"the registration was revoked":          found(nil, (*world).revokeDevice),
 		"the key store is dead":                 keyringDead,
-		"the state directory cannot be written": found(nil, func(w *world) { must(w.tb, os.RemoveAll(w.agentCfg.StateDir)) }),
+		"the state directory cannot be written": found(nil, func(w *world) { must(w.tb, os.Rename(w.agentCfg.StateDir, w.agentCfg.StateDir+".gone")) }),
 		"the disk is full":                      found(func(e *diag.Env) { e.FreeDisk = func(string) (uint64, error) { return 1 << 20, nil } }, nil),
 		"file descriptors are exhausted":        found(func(e *diag.Env) { e.Files = func() (uint64, uint64, error) { return 1023, 1024, nil } }, nil),
 		"memory is short":                       found(func(e *diag.Env) { e.FreeMemory = func() (uint64, error) { return 8 << 20, nil } }, nil),
@@ -359,6 +354,25 @@ func diagInjections() map[string]injection {
 			must(w.tb, err)
 		}),
 	}
+}
+
+// takeProxyPort has somebody listen where an agent's proxy would: this test, unless another program does. The port may also be
+// that of somebody's open connection for a while.
+func takeProxyPort(t *testing.T) {
+	t.Helper()
+	const at = "127.0.0.1:40000"
+	eventually(t, "somebody listens at the proxy's port", func() bool {
+		if l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", at); err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+			return true
+		}
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at)
+		if err != nil {
+			return false
+		}
+		_ = c.Close()
+		return true
+	})
 }
 
 // quietSurroundings keeps the machine of the test out of what diag finds.

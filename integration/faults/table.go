@@ -38,7 +38,7 @@ func Table() []Cause {
 		{"the device is not registered", "a fresh state directory", Diag, "not_registered"},
 		{"the registration was revoked", "the API's revoke", Diag, "registration_revoked"},
 		{"the key store is dead", "a keyring that never answers", Diag, "key_store"},
-		{"the state directory cannot be written", "it is removed", Diag, "state_dir_not_writable"},
+		{"the state directory cannot be written", "it is moved away", Diag, "state_dir_not_writable"},
 		{"the disk is full", "the system reports 1 MiB free", Diag, "disk_full"},
 		{"file descriptors are exhausted", "the system reports all but one as open", Diag, "file_descriptors"},
 		{"memory is short", "the system reports 8 MiB free", Diag, "memory_low"},
