@@ -88,6 +88,15 @@ func ownChecks() []ownCheck {
 	}
 }
 
+// DiagRemedies are the remedies of the checks that need no agent, by code, for docs/troubleshooting.md.
+func DiagRemedies() map[string]string {
+	m := map[string]string{}
+	for _, c := range ownChecks() {
+		m[c.code] = c.remedy
+	}
+	return m
+}
+
 func isOwnCheck(code string) bool {
 	return slices.ContainsFunc(ownChecks(), func(c ownCheck) bool { return c.code == code })
 }

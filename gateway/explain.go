@@ -156,8 +156,8 @@ func (x *explanation) ok(step, format string, args ...any) {
 	x.add(api.FlowStep{Step: step, State: api.StepOK, Evidence: fmt.Sprintf(format, args...)})
 }
 
-func (x *explanation) unknown(step, format string, args ...any) {
-	x.add(api.FlowStep{Step: step, State: api.StepUnknown, Evidence: fmt.Sprintf(format, args...)})
+func (x *explanation) unknown(step, evidence string) {
+	x.add(api.FlowStep{Step: step, State: api.StepUnknown, Evidence: evidence})
 }
 
 func (x *explanation) fail(step, code, format string, args ...any) {

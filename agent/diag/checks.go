@@ -143,7 +143,7 @@ func gatewayChecks() []Check {
 			Remedy: "use another network, or a gateway that is nearer",
 		},
 		{
-			Code: "mtu_black_hole", Title: "Large datagrams come through", Severity: localapi.SeverityError, run: checkMTU, Needs: heard,
+			Code: "mtu_black_hole", Title: "Large datagrams come through", Severity: localapi.SeverityError, run: checkMTU, Needs: []string{"probe_silent", "packet_loss"},
 			Remedy: "set the MTU of this machine's network to 1400 or less, or have the path let datagrams of 1312 bytes through",
 		},
 		{

@@ -77,7 +77,7 @@ func (q *inquiry) visit(ctx context.Context) controlFacts {
 	if f.addrs, f.dnsErr = q.lookup(ctx, host); f.dnsErr != nil {
 		return f
 	}
-	q.request(ctx, &f, req, port)
+	q.request(&f, req, port)
 	return f
 }
 
@@ -102,7 +102,7 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-func (q *inquiry) request(ctx context.Context, f *controlFacts, req *http.Request, port string) {
+func (q *inquiry) request(f *controlFacts, req *http.Request, port string) {
 	tr := &http.Transport{
 		Proxy: func(*http.Request) (*url.URL, error) { return f.proxy, f.proxyErr },
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -324,12 +324,11 @@ func checkPortal(ctx context.Context, q *inquiry) Finding {
 	return ok("nobody answers in place of the control plane")
 }
 
-func checkControlStream(ctx context.Context, q *inquiry) Finding {
+func checkControlStream(_ context.Context, q *inquiry) Finding {
 	s := q.subject.Status
 	if s.ControlConnected {
 		return ok("the list is kept current (revision %d)", s.StateRevision)
 	}
-	_ = ctx
 	return failed("control answers, but the agent does not follow it: %s", orNothing(s.Detail))
 }
 

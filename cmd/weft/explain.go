@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -118,12 +119,23 @@ func explainText(target string, in *api.ExplainRequest, e *api.Explain) string {
 	for _, g := range e.Gateways {
 		writeGateway(&b, &g)
 	}
+	if len(e.Gateways) == 0 {
+		b.WriteString("  none was asked\n")
+	}
 	if e.Code != "" {
 		fmt.Fprintf(&b, "\nIn the way: %s\n", e.Code)
 	} else {
 		b.WriteString("\nNothing is in the way.\n")
 	}
-	return b.String()
+	return strings.Map(printable, b.String())
+}
+
+// printable replaces control characters: names that others wrote must not steer the terminal.
+func printable(r rune) rune {
+	if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+		return unicode.ReplacementChar
+	}
+	return r
 }
 
 func writeApplication(b *strings.Builder, a *api.ExplainApplication) {

@@ -1,3 +1,5 @@
+//go:build linux
+
 package faults_test
 
 import (
@@ -188,6 +190,7 @@ func (r *deadRing) Delete(service, user string) error {
 }
 
 func keyringDead(t *testing.T) string {
+	t.Helper()
 	ring := &deadRing{items: map[string]string{}}
 	w := newWorld(t, options{agent: func(c *agent.Config) { c.KeyStore, c.ForceFile = ring, false }})
 	dead := make(chan struct{})
@@ -230,23 +233,22 @@ func (w *world) otherWireGuard() {
 func diagInjections() map[string]injection {
 	return map[string]injection{
 		"the agent does not run": func(t *testing.T) string {
+			t.Helper()
 			return cliVerdict(t, filepath.Join(t.TempDir(), "no.sock"), "1.2.3")
 		},
 		"the socket may not be used": socketForbidden,
 		"the proxy's port is taken, so the agent does not start": func(t *testing.T) string {
-			l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:40000")
-			if err == nil {
-				defer func() { _ = l.Close() }()
-			} else if !errors.Is(err, syscall.EADDRINUSE) { // in use is what is wanted
-				t.Fatal(err)
-			}
+			t.Helper()
+			takeProxyPort(t)
 			return cliVerdict(t, filepath.Join(t.TempDir(), "no.sock"), "1.2.3")
 		},
 		"agent and command line are of different versions": func(t *testing.T) string {
+			t.Helper()
 			w := newWorld(t, options{agent: quietSurroundings})
 			return cliVerdict(t, w.agentCfg.Socket, "9.9.9")
 		},
 		"the device is not registered": func(t *testing.T) string {
+			t.Helper()
 			dir := t.TempDir()
 			a := startAgent(t, agent.Config{
 				StateDir: filepath.Join(dir, "state"), Socket: filepath.Join(dir, "s"), ProxyListen: "off", DeviceName: "x", ForceFile: true,
@@ -257,12 +259,13 @@ func diagInjections() map[string]injection {
 		},
 		"the registration was revoked":          found(nil, (*world).revokeDevice),
 		"the key store is dead":                 keyringDead,
-		"the state directory cannot be written": found(nil, func(w *world) { must(w.tb, os.RemoveAll(w.agentCfg.StateDir)) }),
+		"the state directory cannot be written": found(nil, func(w *world) { must(w.tb, os.Rename(w.agentCfg.StateDir, w.agentCfg.StateDir+".gone")) }),
 		"the disk is full":                      found(func(e *diag.Env) { e.FreeDisk = func(string) (uint64, error) { return 1 << 20, nil } }, nil),
 		"file descriptors are exhausted":        found(func(e *diag.Env) { e.Files = func() (uint64, uint64, error) { return 1023, 1024, nil } }, nil),
 		"memory is short":                       found(func(e *diag.Env) { e.FreeMemory = func() (uint64, error) { return 8 << 20, nil } }, nil),
 		"the clock is wrong":                    found(func(e *diag.Env) { e.Now = func() time.Time { return time.Now().Add(10 * time.Minute) } }, nil),
 		"the control plane's name cannot be resolved": func(t *testing.T) string {
+			t.Helper()
 			w := newWorld(t, options{front: "localhost", agent: func(c *agent.Config) {
 				quietSurroundings(c)
 				c.Diag.LookupHost = func(_ context.Context, host string) ([]netip.Addr, error) {
@@ -282,10 +285,12 @@ func diagInjections() map[string]injection {
 		"the control plane's authority changed": found(nil, (*world).rebuilt),
 		"a middlebox reads TLS":                 found(nil, func(w *world) { w.redirectControl(serveAs(w.tb)) }),
 		"the environment names a proxy that is gone": func(t *testing.T) string {
+			t.Helper()
 			gone := &url.URL{Scheme: "http", Host: freeTCP(t)}
 			return found(func(e *diag.Env) { e.Proxy = func(*http.Request) (*url.URL, error) { return gone, nil } }, nil)(t)
 		},
 		"a captive portal": func(t *testing.T) string {
+			t.Helper()
 			portal, _ := serve(t, func(c net.Conn) {
 				if _, err := http.ReadRequest(newReader(c)); err == nil {
 					_, _ = io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: http://login.hotel.example/\r\nContent-Length: 0\r\n\r\n")
@@ -301,12 +306,14 @@ func diagInjections() map[string]injection {
 			}, nil)(t)
 		},
 		"no gateway was started": func(t *testing.T) string {
+			t.Helper()
 			w := newWorld(t, options{noGateway: true, noConnect: true, agent: quietSurroundings})
 			w.tryConnect()
 			eventually(t, "the agent knows", func() bool { return w.agent.Status().Reason == localapi.ReasonNoGateway })
 			return verdict(t, w.diag())
 		},
 		"the gateway's name cannot be resolved": func(t *testing.T) string {
+			t.Helper()
 			w := newWorld(t, options{noConnect: true, agent: quietSurroundings, noConnector: true, gateway: func(c *gateway.Config) { c.AdvertiseHosts = []string{"gateway.invalid"} }})
 			w.tryConnect()
 			return verdict(t, w.diag())
@@ -321,7 +328,7 @@ func diagInjections() map[string]injection {
 		}),
 		"another WireGuard server is at the gateway's endpoint": found(nil, (*world).otherWireGuard),
 		"UDP is blocked":            found(nil, (*world).blockUDP),
-		"the network loses packets": found(nil, func(w *world) { w.relay.every.Store(4) }),
+		"the network loses packets": found(nil, func(w *world) { w.relay.every.Store(2) }),
 		"the network is slow":       found(nil, func(w *world) { w.relay.delay.Store(int64(280 * time.Millisecond)) }),
 		"an MTU black hole":         found(nil, func(w *world) { w.relay.maxSize.Store(1000) }),
 		"the gateway restarted": found(nil, func(w *world) {
@@ -349,6 +356,25 @@ func diagInjections() map[string]injection {
 	}
 }
 
+// takeProxyPort has somebody listen where an agent's proxy would: this test, unless another program does. The port may also be
+// that of somebody's open connection for a while.
+func takeProxyPort(t *testing.T) {
+	t.Helper()
+	const at = "127.0.0.1:40000"
+	eventually(t, "somebody listens at the proxy's port", func() bool {
+		if l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", at); err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+			return true
+		}
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at)
+		if err != nil {
+			return false
+		}
+		_ = c.Close()
+		return true
+	})
+}
+
 // quietSurroundings keeps the machine of the test out of what diag finds.
 func quietSurroundings(c *agent.Config) {
 	c.Diag.Resolvers = func() ([]netip.Addr, error) { return nil, nil }
@@ -373,6 +399,7 @@ func cliVerdict(t *testing.T, socket, version string) string {
 // socketForbidden has warp-cli run with the file permissions of somebody else: as root, of a user without any (setfsuid(2), for
 // one thread); otherwise the socket's own are taken away.
 func socketForbidden(t *testing.T) string {
+	t.Helper()
 	w := newWorld(t, options{agent: quietSurroundings})
 	if os.Geteuid() != 0 {
 		must(t, os.Chmod(w.agentCfg.Socket, 0))

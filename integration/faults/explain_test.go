@@ -1,3 +1,5 @@
+//go:build linux
+
 package faults_test
 
 import (
@@ -204,6 +206,7 @@ func notSSH(tb testing.TB) netip.AddrPort {
 func userInjections() map[string]injection {
 	return map[string]injection{
 		"the device is not registered": func(t *testing.T) string {
+			t.Helper()
 			dir := t.TempDir()
 			a := startAgent(t, agent.Config{StateDir: filepath.Join(dir, "state"), Socket: filepath.Join(dir, "s"), ProxyListen: "off", DeviceName: "x", ForceFile: true})
 			e, err := a.Explain(t.Context(), asRoot)
@@ -216,6 +219,7 @@ func userInjections() map[string]injection {
 			must(w.tb, err)
 		}),
 		"control is down and nothing is known of before": func(t *testing.T) string {
+			t.Helper()
 			w := newWorld(t, options{})
 			w.agent.stop()
 			w.front.close()
@@ -225,6 +229,7 @@ func userInjections() map[string]injection {
 			return w.explain(asRoot).Code
 		},
 		"no gateway was started": func(t *testing.T) string {
+			t.Helper()
 			w := newWorld(t, options{noGateway: true, noConnect: true})
 			w.tryConnect()
 			eventually(t, "the agent knows", func() bool { return w.agent.Status().Reason == localapi.ReasonNoGateway })
@@ -273,6 +278,7 @@ func userInjections() map[string]injection {
 		}),
 		"the connector is down": explained((*world).dropConnector),
 		"a limit of sessions is reached": func(t *testing.T) string {
+			t.Helper()
 			w := newWorld(t, options{gateway: func(c *gateway.Config) { c.Limits.Sessions = sessions.Limits{MaxFlowsPerDevice: 1} }})
 			f, err := w.agent.DialFlow(t.Context(), localapi.Dial{Name: "web-1", Port: 22})
 			must(t, err)
@@ -280,6 +286,7 @@ func userInjections() map[string]injection {
 			return w.explain(asRoot).Code
 		},
 		"the gateway's audit log cannot be written": func(t *testing.T) string {
+			t.Helper()
 			pipe := filepath.Join(t.TempDir(), "audit")
 			must(t, syscall.Mkfifo(pipe, 0o600))
 			reader, err := os.OpenFile(pipe, os.O_RDONLY|syscall.O_NONBLOCK, 0)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package faults_test
 
 import (
@@ -8,6 +10,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,6 +41,11 @@ import (
 func TestMain(m *testing.M) {
 	cleanUp, err := trustMiddlebox()
 	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	// They mostly wait, for what a network does.
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -432,6 +440,12 @@ func (w *world) blockUDP() {
 
 func (w *world) silent() {
 	w.tb.Helper()
+	// At rest an agent looks every twenty seconds; a flow has it look at once.
+	ctx, cancel := context.WithTimeout(w.tb.Context(), time.Second)
+	defer cancel()
+	if f, err := w.agent.DialFlow(ctx, localapi.Dial{Name: "web-1", Port: 22}); err == nil {
+		f.Abort()
+	}
 	eventually(w.tb, "the agent notices that nobody answers", func() bool {
 		return w.agent.Status().State == localapi.Connecting
 	})
