@@ -53,7 +53,7 @@ type Config struct {
 	// AllowRemoteProxy permits a ProxyListen that is not loopback.
 	AllowRemoteProxy bool
 	// ProxyAllUsers lets every account of this machine use the proxy, and with it this device's access. Otherwise it is
-	// for those who may operate the agent, where the system tells who is calling (Linux).
+	// for those who may operate the agent, where the system tells who is calling (Linux, Windows).
 	ProxyAllUsers bool
 	// DeviceName is what control lists this device as. Empty: the host name.
 	DeviceName string
