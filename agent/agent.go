@@ -59,7 +59,7 @@ type Config struct {
 	// AllowRemoteProxy permits a ProxyListen that is not loopback.
 	AllowRemoteProxy bool
 	// ProxyAllUsers lets every account of this machine use the proxy, and with it this device's access. Otherwise it is
-	// for those who may operate the agent, where the system tells who is calling (Linux).
+	// for those who may operate the agent, where the system tells who is calling (Linux, Windows).
 	ProxyAllUsers bool
 	// ManagedFiles are where the administrator's settings are looked for. nil: mdm.Paths.
 	ManagedFiles []string
