@@ -27,7 +27,9 @@ type probes struct {
 	open map[string][]*tunnel.UDPConn // by device ID
 }
 
-func newProbes(limit int) *probes { return &probes{max: limit, open: make(map[string][]*tunnel.UDPConn)} }
+func newProbes(limit int) *probes {
+	return &probes{max: limit, open: make(map[string][]*tunnel.UDPConn)}
+}
 
 // enter returns the flow that has to go, if any; its place is taken already.
 func (p *probes) enter(device string, c *tunnel.UDPConn) (oldest *tunnel.UDPConn) {
