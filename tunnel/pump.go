@@ -32,9 +32,11 @@ type pump struct {
 func (c *TCPConn) Pump(w io.Writer, done func(n int64, err error)) {
 	c.readMu.Lock() // until the end, as WriteTo does
 	p := &pump{c: c, w: w, done: done}
-	p.state.Store(pumpRunning)
 	c.rd.pump.Store(p)
-	c.workers.run(p.run)
+	c.rd.register(c.wq)
+	if c.rd.check() != nil || c.ep.Readiness(c.rd.mask) != 0 {
+		p.wake() // nothing will tell of what came before
+	}
 }
 
 // wake has the pump look again; it never blocks.

@@ -106,14 +106,7 @@ func forgotten(before levels, cycles int) string {
 // growth says what has grown; empty: nothing. Two tests must agree, so that neither one burst nor one late step
 // decides: the medians of the second and the last tenth, and the median slope between all pairs of samples (Theil and
 // Sen), times the cycles.
-func growth(samples []sample, keptPerCycle int) string { return compare(samples, keptPerCycle, true) }
-
-// difference is growth by the medians alone.
-func difference(samples []sample, keptPerCycle int) string {
-	return compare(samples, keptPerCycle, false)
-}
-
-func compare(samples []sample, keptPerCycle int, withSlope bool) string {
+func growth(samples []sample, keptPerCycle int) string {
 	if len(samples) < 20 {
 		return fmt.Sprintf("only %d samples", len(samples))
 	}
