@@ -132,9 +132,11 @@ func TestSFTP(t *testing.T) {
 				up(pkt(9, id1, "/a", uint32(4), uint32(0o100600))), down(status(id1, 0)),
 			},
 			[]transfer.Operation{
-				{Name: "remove", Path: "/a", Bytes: -1, Result: "ok"}, {Name: "rename", Path: "/a", NewPath: "/b", Bytes: -1, Result: "ok"},
+				{Name: "remove", Path: "/a", Bytes: -1, Result: "ok"},
+				{Name: "rename", Path: "/a", NewPath: "/b", Bytes: -1, Result: "ok"},
 				{Name: "rename", Path: "/a", NewPath: "/c", Bytes: -1, Result: "no such file"},
-				{Name: "mkdir", Path: "/d", Bytes: -1, Result: "ok"}, {Name: "rmdir", Path: "/d", Bytes: -1, Result: "ok"},
+				{Name: "mkdir", Path: "/d", Bytes: -1, Result: "ok"},
+				{Name: "rmdir", Path: "/d", Bytes: -1, Result: "ok"},
 				{Name: "symlink", Path: "/target", NewPath: "/link", Bytes: -1, Result: "ok"},
 				{Name: "setstat", Path: "/a", Flags: "mode=600", Bytes: -1, Result: "ok"},
 			},
