@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -199,8 +200,6 @@ func TestSearch(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			less := func(a, b string) bool { return a < b }
-			_ = less
 			if d := cmp.Diff(sorted(tt.want), sorted(got)); d != "" {
 				t.Error(d)
 			}
@@ -213,12 +212,8 @@ func TestSearch(t *testing.T) {
 }
 
 func sorted(s []string) string {
-	out := append([]string(nil), s...)
-	for i := range out {
-		for j := i; j > 0 && out[j] < out[j-1]; j-- {
-			out[j], out[j-1] = out[j-1], out[j]
-		}
-	}
+	out := slices.Clone(s)
+	slices.Sort(out)
 	return strings.Join(out, "\n")
 }
 
