@@ -223,7 +223,8 @@ func TestRecording_FailsInTheMiddle(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { done <- client.Wait() }()
 			select {
-			case <-done:
+			case err := <-done:
+				t.Logf("cut: %v", err)
 			case <-time.After(10 * time.Second):
 				t.Fatal("the session was not cut")
 			}

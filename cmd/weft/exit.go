@@ -84,7 +84,7 @@ func exitCode(err error) int {
 
 // isCobraUsage recognises cobra's own complaints, which have no type.
 func isCobraUsage(err error) bool {
-	for _, p := range []string{"unknown command ", "required flag(s) ", "accepts ", "requires at least ", "invalid argument ", "if any flags in the group "} {
+	for _, p := range []string{"unknown command ", "required flag(s) ", "accepts ", "requires at least ", "invalid argument ", "if any flags in the group ", "at least one of the flags in the group "} {
 		if strings.HasPrefix(err.Error(), p) {
 			return true
 		}

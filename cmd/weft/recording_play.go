@@ -95,10 +95,26 @@ func keysOf(in io.Reader) <-chan string {
 			if err != nil {
 				return
 			}
-			keys <- string(b[:n])
+			for _, k := range splitKeys(string(b[:n])) {
+				keys <- k
+			}
 		}
 	}()
 	return keys
+}
+
+// splitKeys cuts what a terminal sent into keys: an escape sequence of three bytes is one, any other byte is one.
+func splitKeys(s string) []string {
+	var out []string
+	for len(s) > 0 {
+		n := 1
+		if len(s) >= 3 && s[0] == 0x1b && (s[1] == '[' || s[1] == 'O') {
+			n = 3
+		}
+		out = append(out, s[:n])
+		s = s[n:]
+	}
+	return out
 }
 
 // player plays one channel.

@@ -140,8 +140,9 @@ func (c *Channel) onTransfer(o transfer.Operation) {
 	if o.Bytes >= 0 {
 		e.Bytes = Number(o.Bytes)
 	}
-	if o.Problem != "" {
+	if o.Problem != "" { // whatever it is, it is output from now on
 		c.s.r.stats.unparsed.Add(1)
+		c.transfer = nil
 	}
 	c.found = append(c.found, e)
 }
@@ -182,6 +183,9 @@ func (c *Channel) Output(b []byte) {
 		c.terminalOutput(b)
 	case c.transfer != nil:
 		c.transfer.FromTarget(b)
+		if c.transfer == nil {
+			c.keep(RecordOutput, 0, b)
+		}
 	default:
 		c.keep(RecordOutput, 0, b)
 	}
@@ -301,6 +305,7 @@ func (c *Channel) Close() {
 	defer c.mu.Unlock()
 	if c.transfer != nil {
 		c.transfer.Close()
+		c.transfer = nil
 	}
 	if c.lines != nil {
 		c.lines.close()

@@ -148,7 +148,10 @@ func (l *live) send(text string) {
 func TestCommands_RealShells(t *testing.T) {
 	t.Parallel()
 	for _, shell := range [][]string{
-		{"bash", "--norc", "--noprofile", "-i"}, {"bash", "--norc", "--noprofile", "--noediting", "-i"}, {"dash", "-i"}, {"zsh", "-f", "-i"},
+		{"bash", "--norc", "--noprofile", "-i"},
+		{"bash", "--norc", "--noprofile", "--noediting", "-i"},
+		{"dash", "-i"},
+		{"zsh", "-f", "-i"},
 		{"sh", "-i"},
 	} {
 		t.Run(strings.Join(shell, " "), func(t *testing.T) {
@@ -170,8 +173,11 @@ func TestCommands_RealShells(t *testing.T) {
 			l.expect(prompt, 1)
 			const ask = "stty -echo; printf 'Pass%s: ' word; read secret; stty echo"
 			for i, step := range []struct{ line, wait string }{
-				{"echo one", prompt}, {"echo a-long-line-that-does-not-fit-into-one-row-of-forty", prompt}, {ask, "Password: "},
-				{"hunter2", prompt}, {"echo 'spaces  kept'", prompt},
+				{"echo one", prompt},
+				{"echo a-long-line-that-does-not-fit-into-one-row-of-forty", prompt},
+				{ask, "Password: "},
+				{"hunter2", prompt},
+				{"echo 'spaces  kept'", prompt},
 			} {
 				l.send(step.line + "\r")
 				n := 1

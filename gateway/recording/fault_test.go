@@ -346,3 +346,25 @@ func TestSeal_OnlyItsOwn(t *testing.T) {
 		t.Errorf("another gateway's file was touched: %v", err)
 	}
 }
+
+// A program that only calls itself a file transfer does not hide its output.
+func TestChannel_FalseTransfer_regression(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"sftp-server", "scp -f x", "scp -f x; cat secret"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s := start(t, newRecorder(t, inDir(dir)), "s1")
+			c := s.Channel(1, "session")
+			c.Start(recording.EventExec, command)
+			c.Output([]byte("root:secret:1:\n"))
+			c.Output([]byte("more"))
+			c.Close()
+			sum := finish(t, s)
+			_, recs, err := records(t, open(t, filepath.Join(dir, filepath.FromSlash(sum.Name))))
+			if !errors.Is(err, io.EOF) || output(recs, 1) != "root:secret:1:\nmore" {
+				t.Errorf("recorded %q, %v", output(recs, 1), err)
+			}
+		})
+	}
+}

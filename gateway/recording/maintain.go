@@ -73,10 +73,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// seal finishes what a crash or a failure left.
+// seal finishes what a crash or a failure left. It looks at the whole directory, so it does so only when there is a reason.
 func (r *Recorder) seal(ctx context.Context) error {
+	if !r.unsealed.Swap(false) {
+		return nil
+	}
 	names, err := Dir(r.cfg.Dir).Names(ctx)
 	if err != nil {
+		r.unsealed.Store(true)
 		return err
 	}
 	var errs []error
@@ -86,7 +90,12 @@ func (r *Recorder) seal(ctx context.Context) error {
 			continue
 		}
 		sum, err := r.sealFile(ctx, name)
+		if errors.Is(err, errNotOurs) {
+			r.log.WarnContext(ctx, "unfinished recording left as it is", slog.String("recording", name), slog.Any("error", err))
+			continue
+		}
 		if err != nil {
+			r.unsealed.Store(true)
 			errs = append(errs, fmt.Errorf("seal recording %s: %w", name, err))
 			continue
 		}

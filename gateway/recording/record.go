@@ -36,10 +36,8 @@ func (r Record) Size() (columns, rows int) {
 	return int(binary.BigEndian.Uint16(r.Data)), int(binary.BigEndian.Uint16(r.Data[2:]))
 }
 
-// A record in a chunk is kind(1), channel, microseconds since the record before (the chunk's first time at first), length, data; numbers
+// appendRecord writes a record as it is in a chunk: kind(1), channel, microseconds since the record before (the chunk's first time at first), length, data; numbers
 // are unsigned varints.
-const maxRecordHead = 1 + 3*binary.MaxVarintLen64
-
 func appendRecord(b []byte, kind RecordKind, channel int, delta int64, data []byte) []byte {
 	b = append(b, byte(kind))
 	b = binary.AppendUvarint(b, uint64(channel))

@@ -137,6 +137,7 @@ type Recorder struct {
 	spooled  atomic.Int64
 	work     sync.WaitGroup // flushes
 	wake     chan struct{}  // something is to be uploaded or sealed
+	unsealed atomic.Bool    // there may be files without an end that nobody writes
 
 	// create is createFile but in tests.
 	create func(path string) (file, error)
@@ -158,10 +159,12 @@ func New(cfg Config) (*Recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recorder: %w", err)
 	}
-	return &Recorder{
+	r := &Recorder{
 		cfg: cfg, log: cfg.Logger, enc: enc, create: createFile, live: make(map[string]*Session),
 		wake: make(chan struct{}, 1),
-	}, nil
+	}
+	r.unsealed.Store(true)
+	return r, nil
 }
 
 // PublicKey verifies what this Recorder writes.
@@ -270,6 +273,7 @@ func (r *Recorder) release(b *[]byte) {
 // abandon leaves the file of a failed recording to be sealed later.
 func (r *Recorder) abandon(s *Session) error {
 	err := s.w.f.Close()
+	r.unsealed.Store(true)
 	r.forget(s)
 	return err
 }

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// errNotOurs says that this gateway did not write a file, or not as it is.
+var errNotOurs = errors.New("this gateway did not sign it")
+
 // sealFile writes the end of a recording that has none and gives it its name. A torn chunk at its end is cut off; how
 // much that was is part of the end. A file that this gateway did not sign, or that was changed, stays as it is.
 func (r *Recorder) sealFile(ctx context.Context, name string) (Summary, error) {
@@ -57,11 +60,14 @@ func (r *Recorder) sealTo(f *os.File, w *chunkWriter, end *End) (hash, error) {
 // resume reads the chunks of an unfinished file and returns a writer that stands behind the last whole one.
 func (r *Recorder) resume(in File) (*chunkWriter, *End, error) {
 	c, err := newChunks(in)
+	if _, damaged := errors.AsType[*Damage](err); damaged {
+		return nil, nil, fmt.Errorf("%w: %w", errNotOurs, err)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if string(c.header.PublicKey) != string(r.PublicKey()) {
-		return nil, nil, errors.New("another gateway signed it")
+		return nil, nil, errNotOurs
 	}
 	w := newChunkWriter(nil, c.header.SessionID, r.cfg.Key)
 	w.enc = r.enc

@@ -144,21 +144,25 @@ func TestRecording_OpenSSH(t *testing.T) {
 		{"exec", func() run { return o.ssh("", "weft", "echo out; exit 3") }, []string{"exec echo out; exit 3", "exit 3"}, "out\n"},
 		{
 			"script", func() run { return o.ssh("echo one\necho two\n", "-T", "weft") },
-			[]string{"shell", "command echo one", "command echo two", "exit 0"}, "one\ntwo\n",
+			[]string{"shell", "command echo one", "command echo two", "exit 0"},
+			"one\ntwo\n",
 		},
 		{
 			"much output", func() run { return o.ssh("", "weft", "head -c 400000 /dev/zero") },
-			[]string{"exec head -c 400000 /dev/zero", "truncated 262144", "exit 0"}, strings.Repeat("\x00", 256<<10),
+			[]string{"exec head -c 400000 /dev/zero", "truncated 262144", "exit 0"},
+			strings.Repeat("\x00", 256<<10),
 		},
 		{
 			"scp", func() run { return o.command("", "scp", "-q", "-F", config, src, "weft:"+filepath.Join(o.dir, "up")) },
-			[]string{"subsystem sftp", "sftp write up ok 307200 hashed", "exit 0"}, "",
+			[]string{"subsystem sftp", "sftp write up ok 307200 hashed", "exit 0"},
+			"",
 		},
 		{
 			"scp -O", func() run {
 				return o.command("", "scp", "-O", "-q", "-F", config, "weft:"+src, filepath.Join(o.dir, "down"))
 			},
-			[]string{"exec scp -f " + src, "scp read src ok 307200", "exit 0"}, "",
+			[]string{"exec scp -f " + src, "scp read src ok 307200", "exit 0"},
+			"",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

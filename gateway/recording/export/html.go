@@ -90,8 +90,16 @@ func newBuilder(h *recording.Header) *builder {
 	b := &builder{h: h, films: make(map[int]*replay.Film), index: make(map[int]int), style: make(map[term.Style]int)}
 	b.page.Title = replay.Clean(fmt.Sprintf("%s@%s by %s, %s", h.Login, h.Hostname, h.Email, h.Started.Format("2006-01-02 15:04:05 UTC")))
 	for _, f := range [][2]string{
-		{"User", h.Email}, {"Device", h.DeviceName}, {"Target", h.Hostname}, {"Network", h.VNETName}, {"Address", h.ServerAddress.String()},
-		{"Login", h.Login}, {"Policy", h.PolicyName}, {"Gateway", h.GatewayID}, {"Session", h.SessionID}, {"Signing key", h.KeyID},
+		{"User", h.Email},
+		{"Device", h.DeviceName},
+		{"Target", h.Hostname},
+		{"Network", h.VNETName},
+		{"Address", h.ServerAddress.String()},
+		{"Login", h.Login},
+		{"Policy", h.PolicyName},
+		{"Gateway", h.GatewayID},
+		{"Session", h.SessionID},
+		{"Signing key", h.KeyID},
 	} {
 		if f[1] != "" {
 			b.page.Facts = append(b.page.Facts, [2]string{f[0], replay.Clean(f[1])})

@@ -36,7 +36,7 @@ func relayChild() {
 			panic(err)
 		}
 	}
-	cmd := exec.Command(sftpServer) //nolint:noctx // it ends with the test's sftp, whose child this is
+	cmd := exec.Command(sftpServer) // it ends with the test's sftp, whose child this is
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		panic(err)

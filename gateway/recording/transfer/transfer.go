@@ -40,7 +40,7 @@ func New(subsystem bool, what string, hashes bool, tell func(Operation)) Parser 
 		return nil
 	}
 	words := strings.Fields(what)
-	if len(words) == 0 {
+	if len(words) == 0 || strings.ContainsAny(what, ";|&$`<>()\n\r") { // a shell would do more than this one thing
 		return nil
 	}
 	switch base := path.Base(words[0]); base {
@@ -48,19 +48,6 @@ func New(subsystem bool, what string, hashes bool, tell func(Operation)) Parser 
 		return newSFTP(hashes, tell)
 	case "scp":
 		return newSCP(words[1:], tell)
-	case "rsync":
-		if len(words) > 1 && words[1] == "--server" {
-			return silent{}
-		}
-	case "git-upload-pack", "git-receive-pack", "git-upload-archive":
-		return silent{}
 	}
 	return nil
 }
-
-// silent is for protocols that are only known not to be worth keeping as text.
-type silent struct{}
-
-func (silent) FromClient([]byte) {}
-func (silent) FromTarget([]byte) {}
-func (silent) Close()            {}

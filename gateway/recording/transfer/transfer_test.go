@@ -132,9 +132,11 @@ func TestSFTP(t *testing.T) {
 				up(pkt(9, id1, "/a", uint32(4), uint32(0o100600))), down(status(id1, 0)),
 			},
 			[]transfer.Operation{
-				{Name: "remove", Path: "/a", Bytes: -1, Result: "ok"}, {Name: "rename", Path: "/a", NewPath: "/b", Bytes: -1, Result: "ok"},
+				{Name: "remove", Path: "/a", Bytes: -1, Result: "ok"},
+				{Name: "rename", Path: "/a", NewPath: "/b", Bytes: -1, Result: "ok"},
 				{Name: "rename", Path: "/a", NewPath: "/c", Bytes: -1, Result: "no such file"},
-				{Name: "mkdir", Path: "/d", Bytes: -1, Result: "ok"}, {Name: "rmdir", Path: "/d", Bytes: -1, Result: "ok"},
+				{Name: "mkdir", Path: "/d", Bytes: -1, Result: "ok"},
+				{Name: "rmdir", Path: "/d", Bytes: -1, Result: "ok"},
 				{Name: "symlink", Path: "/target", NewPath: "/link", Bytes: -1, Result: "ok"},
 				{Name: "setstat", Path: "/a", Flags: "mode=600", Bytes: -1, Result: "ok"},
 			},
@@ -278,8 +280,8 @@ func TestSCP(t *testing.T) {
 func TestNew_KnowsTransfers(t *testing.T) {
 	t.Parallel()
 	for command, want := range map[string]bool{
-		"": false, "ls": false, "scp": false, "scp a b": false, "scp -t x": true, "rsync --server -v . /x": true, "rsync -a x y": false,
-		"git-upload-pack '/x'": true, "/usr/lib/openssh/sftp-server": true, "cat sftp-server": false,
+		"": false, "ls": false, "scp": false, "scp a b": false, "scp -t x": true, "/usr/lib/openssh/sftp-server": true,
+		"cat sftp-server": false, "scp -f x; cat /etc/shadow": false, "sftp-server | sh": false, "scp -t $(id)": false,
 	} {
 		if got := transfer.New(false, command, false, func(transfer.Operation) {}) != nil; got != want {
 			t.Errorf("%q: %v, want %v", command, got, want)
