@@ -88,7 +88,7 @@ logged in, and needs no privilege. Each verb can be repeated: what is already so
 		a.serviceInstall(),
 		a.serviceVerb("uninstall", "Stop the service and remove it; registration and keys stay",
 			func(ctx context.Context, m service.Manager) (bool, error) { return m.Uninstall(ctx) }),
-		a.serviceVerb("start", "Start the service, and wait until it serves",
+		a.serviceVerb("start", "Start the service",
 			func(ctx context.Context, m service.Manager) (bool, error) { return m.Start(ctx) }),
 		a.serviceVerb("stop", "Stop the service; it starts again with the system",
 			func(ctx context.Context, m service.Manager) (bool, error) { return m.Stop(ctx) }),

@@ -94,24 +94,55 @@ func (s scm) Set(c SCMConfig) (changed bool, err error) {
 
 // update makes an existing service be as c says.
 func (s scm) update(service *mgr.Service, c SCMConfig) (changed bool, err error) {
-	now, err := service.Config()
+	now, err := readConfig(service)
 	if err != nil {
 		return false, err
 	}
 	actions, err := service.RecoveryActions()
-	if err != nil {
-		actions = nil // none were set
+	if errors.Is(err, windows.ERROR_INVALID_LEVEL) { // Wine takes them, and cannot be asked
+		actions, err = recoveryActions(c), nil
 	}
-	same := now.BinaryPathName == c.CommandLine && now.DisplayName == c.DisplayName && now.StartType == mgr.StartAutomatic &&
-		slices.Equal(actions, recoveryActions(c))
-	if same {
+	if err != nil {
+		return false, err
+	}
+	if now.commandLine == c.CommandLine && now.displayName == c.DisplayName && now.startType == windows.SERVICE_AUTO_START &&
+		slices.Equal(actions, recoveryActions(c)) {
 		return false, nil
 	}
-	now.BinaryPathName, now.DisplayName, now.StartType, now.Description = c.CommandLine, c.DisplayName, mgr.StartAutomatic, c.Description
-	if err := service.UpdateConfig(now); err != nil {
+	line, err := windows.UTF16PtrFromString(c.CommandLine)
+	if err != nil {
+		return false, err
+	}
+	display, err := windows.UTF16PtrFromString(c.DisplayName)
+	if err != nil {
+		return false, err
+	}
+	if err := windows.ChangeServiceConfig(service.Handle, windows.SERVICE_NO_CHANGE, windows.SERVICE_AUTO_START, windows.SERVICE_NO_CHANGE,
+		line, nil, nil, nil, nil, nil, display); err != nil {
 		return false, err
 	}
 	return true, s.settings(service, c)
+}
+
+// basics are what every service has.
+type basics struct {
+	startType                uint32
+	commandLine, displayName string
+}
+
+// readConfig asks for no more than that: mgr.Service.Config asks for settings that Wine does not know.
+func readConfig(service *mgr.Service) (basics, error) {
+	for n := uint32(1024); ; {
+		buf := make([]byte, n)
+		p := (*windows.QUERY_SERVICE_CONFIG)(unsafe.Pointer(&buf[0]))
+		err := windows.QueryServiceConfig(service.Handle, p, n, &n)
+		if err == nil {
+			return basics{p.StartType, windows.UTF16PtrToString(p.BinaryPathName), windows.UTF16PtrToString(p.DisplayName)}, nil
+		}
+		if !errors.Is(err, windows.ERROR_INSUFFICIENT_BUFFER) || n <= uint32(len(buf)) {
+			return basics{}, err
+		}
+	}
 }
 
 func recoveryActions(c SCMConfig) []mgr.RecoveryAction {
@@ -196,13 +227,13 @@ func (s scm) Query() (st SCMState, err error) {
 		if err != nil {
 			return err
 		}
-		c, err := service.Config()
+		c, err := readConfig(service)
 		if err != nil {
 			return err
 		}
 		st = SCMState{
-			State: scmState(q), PID: int(q.ProcessId), Automatic: c.StartType == mgr.StartAutomatic,
-			CommandLine: c.BinaryPathName, ExitCode: exitOf(q),
+			State: scmState(q), PID: int(q.ProcessId), Automatic: c.startType == windows.SERVICE_AUTO_START,
+			CommandLine: c.commandLine, ExitCode: exitOf(q),
 		}
 		return nil
 	})

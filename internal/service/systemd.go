@@ -61,7 +61,8 @@ func (m *systemd) ctl(ctx context.Context, args ...string) (Result, error) {
 	return m.h.run(ctx, "systemctl", args...)
 }
 
-// Install implements Manager. Where a package has brought the units, it only enables them.
+// Install implements Manager. Where a package has brought the units, it only enables them; a user's own unit, which an
+// option needs, stands before the package's.
 func (m *systemd) Install(ctx context.Context, s Spec) (bool, error) {
 	if err := m.h.need(m.scope); err != nil {
 		return false, err
@@ -71,12 +72,13 @@ func (m *systemd) Install(ctx context.Context, s Spec) (bool, error) {
 		return false, err
 	}
 	changed := false
-	if before.Packaged {
-		if s.ProxyListen != "" {
-			return false, fmt.Errorf("%s: set WARP_SVC_OPTIONS in /etc/default/warp-svc instead: %w", before.Path, ErrPackaged)
+	if before.Packaged && m.scope == System && s.ProxyListen != "" {
+		return false, fmt.Errorf("%s: set WARP_SVC_OPTIONS in /etc/default/warp-svc instead: %w", before.Path, ErrPackaged)
+	}
+	if !before.Packaged || s.ProxyListen != "" {
+		if changed, err = m.writeUnits(ctx, s); err != nil {
+			return false, err
 		}
-	} else if changed, err = m.writeUnits(ctx, s); err != nil {
-		return false, err
 	}
 	if before.Enabled && !changed {
 		return false, nil
