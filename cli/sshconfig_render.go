@@ -14,6 +14,7 @@ type sshFile struct {
 	self          string
 	socket        string // empty: the default
 	suffix        string // empty: every name of a target
+	addresses     bool   // those of targets too, where the gateway speaks SSH
 	known, caFile string // as ssh is to read them
 	vnets         []string
 	authorities   []string
@@ -30,7 +31,11 @@ const (
 // render writes the file. Match final comes after all that the user's own configuration says, so that stands above it;
 // exec is only asked then, and once.
 func (f *sshFile) render() (string, error) {
-	match, err := f.command("ssh-config", "match")
+	verb := []string{"ssh-config", "match"}
+	if f.addresses {
+		verb = append(verb, "--addresses")
+	}
+	match, err := f.command(verb...)
 	if err != nil {
 		return "", err
 	}
