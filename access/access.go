@@ -3,6 +3,7 @@ package access
 import (
 	"net/netip"
 
+	"weft/access/netexpr"
 	"weft/targets"
 	"weft/vnet"
 )
@@ -28,17 +29,14 @@ type Identity struct {
 }
 
 // Group is a membership: any of the names by which a provider calls it.
-type Group struct {
-	ID, Name, Email string
-	// Team is the team within a GitHub organization (Name).
-	Team string
-}
+type Group = netexpr.Group
 
 // Device is an enrolled agent.
 type Device struct {
 	ID string
-	// PassedChecks are the IDs of the posture rules that it passes.
-	PassedChecks []string
+	// PassedChecks are the IDs of the posture rules that it passes, FailedChecks of those that it
+	// does not; both nil: it was not asked.
+	PassedChecks, FailedChecks []string
 	// SourceIP is the public address it connects from, Country its ISO 3166-1 alpha-2 code; zero: unknown.
 	SourceIP netip.Addr
 	Country  string
@@ -85,6 +83,8 @@ type Input struct {
 	Targets      []targets.Target
 	Applications []Application
 	Groups       []RuleGroup
+	NetworkRules []NetworkRule
+	Lists        []List
 }
 
 // Query is one question to Evaluate.
@@ -115,6 +115,7 @@ const (
 	RequireMissing    Reason = "require_missing"     // included, but a require rule fails
 	Excluded          Reason = "excluded"            // included, but an exclude rule matches
 	LoginNotPermitted Reason = "login_not_permitted" // allowed, but not as this UNIX user
+	NetworkBlocked    Reason = "network_blocked"     // a network rule blocks the flow
 )
 
 // Decision is the answer. It holds no allocation of its own on the allow path.
@@ -125,6 +126,8 @@ type Decision struct {
 	Target      *targets.Target
 	Application *Application
 	Policy      *Policy
+	// NetworkRule is the first network rule that applies, nil for none.
+	NetworkRule *NetworkRule
 	Protocol    targets.Protocol
 	Revision    uint64
 }

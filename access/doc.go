@@ -23,6 +23,7 @@
 //     (device_revoked).
 //  4. The destination's address, in the query's VNET, belongs to a target
 //     (no_target). An IPv4-mapped address and one with a zone belong to none.
+//     Before what follows, network rules have their say (below; network_blocked).
 //  5. An application covers the target at the port: one of its criteria has the
 //     port, and for each of the criteria's attributes the target has one of the
 //     values; and the port's protocol runs over the transport (no_application).
@@ -44,6 +45,17 @@
 // names the policy that came closest, in the order login_not_permitted,
 // require_missing, excluded, and the first of those. [Explain] tells what every
 // policy said, and by which rule.
+//
+// # Network rules
+//
+// A [NetworkRule] blocks or lets pass by address, port, user and posture (package
+// netexpr). The rules are gone through by precedence, lowest first, and the first
+// that matches ends it: one that blocks denies (network_blocked), one that allows
+// goes on to the applications, as does a flow that no rule matches. A rule never
+// grants: whoever passes must still be granted by a policy. So a rule that allows
+// "access.target" puts the applications before the rules behind it, as the seed's
+// page has it. What a rule asks and nobody knows fails closed: it does not allow,
+// and it blocks; so does a rule that cannot be evaluated or has an unknown action.
 //
 // # Logins
 //

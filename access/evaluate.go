@@ -11,6 +11,10 @@ func Evaluate(s *Snapshot, q Query) Decision {
 		return d
 	}
 	cov, reason := s.locate(&d, q)
+	if d.NetworkRule = s.network.first(q, reason == Allowed); d.NetworkRule.blocks() {
+		d.Reason = NetworkBlocked
+		return d
+	}
 	if reason != Allowed {
 		d.Reason = reason
 		return d

@@ -16,7 +16,7 @@ func Grants(s *Snapshot, q Query) []Grant {
 		return nil
 	}
 	c, reason := s.locate(&d, q)
-	if reason != Allowed || !c.protocol.Terminated() {
+	if reason != Allowed || !c.protocol.Terminated() || s.network.first(q, true).blocks() {
 		return nil
 	}
 	sub := newSubject(q.Identity, q.Device)
@@ -83,7 +83,7 @@ func Entries(s *Snapshot, id *Identity, d *Device) []targets.Entry {
 			continue
 		}
 		for j, c := range set.covers {
-			if a := answers[c]; a.allow {
+			if a := answers[c]; a.allow && s.network.opens(id, d, s.index.Get(i), c.protocol, set.ports[j]) {
 				entries = append(entries, targets.Entry{Target: *s.index.Get(i), Protocol: c.protocol, Port: set.ports[j], Usernames: a.usernames})
 			}
 		}

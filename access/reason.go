@@ -30,6 +30,11 @@ func (d Decision) Message() string {
 		return fmt.Sprintf("%s includes you, but something excludes you from it. Ask your administrator.", d.policy("Policy"))
 	case LoginNotPermitted:
 		return fmt.Sprintf("%s includes you, but you may not log in to %s as this UNIX user. Your target list shows the UNIX users that you may use, if any.", d.policy("Policy"), d.target())
+	case NetworkBlocked:
+		if d.NetworkRule != nil && d.NetworkRule.BlockReason != "" {
+			return fmt.Sprintf("A network rule blocks this: %s", d.NetworkRule.BlockReason)
+		}
+		return "A network rule blocks this connection. Ask your administrator."
 	}
 	return "Access is denied."
 }

@@ -26,6 +26,7 @@ type Snapshot struct {
 	byKey    keyMaps[[]int32]
 	byNet    netMap
 	groups   map[string]*ruleGroup
+	network  networkRules
 }
 
 // policy is a compiled Policy.
@@ -79,6 +80,7 @@ func Compile(in Input) (*Snapshot, error) {
 	if err := c.compileApplications(in.Applications); err != nil {
 		return nil, fmt.Errorf("compile applications: %w", err)
 	}
+	c.compileNetworkRules(in.NetworkRules, in.Lists)
 	c.s.byKey.seal()
 	c.compileCovers()
 	return c.s, nil

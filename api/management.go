@@ -263,6 +263,8 @@ type TokenStatus struct {
 	ID     string    `json:"id"`
 	Status string    `json:"status"`
 	Since  time.Time `json:"not_before"`
+	// Until is when it expires; absent: never.
+	Until *time.Time `json:"expires_on,omitempty"`
 }
 
 // TunnelConnection is a connector of a tunnel that is in contact.
@@ -271,4 +273,100 @@ type TunnelConnection struct {
 	ClientVersion string `json:"version"`
 	OriginIP      string `json:"origin_ip"`
 	OpenedAt      string `json:"run_at"`
+}
+
+// NetworkRule is a gateway rule on layer 4, in answers. Precedence and the three expressions come back exactly as they
+// were sent: the Terraform providers take any other spelling for a change.
+type NetworkRule struct {
+	ID            string         `json:"id"`
+	Name          string         `json:"name"`
+	Description   string         `json:"description"`
+	Precedence    int64          `json:"precedence"`
+	Enabled       bool           `json:"enabled"`
+	Action        string         `json:"action"`
+	Filters       []string       `json:"filters"`
+	Traffic       string         `json:"traffic"`
+	Identity      string         `json:"identity"`
+	DevicePosture string         `json:"device_posture"`
+	RuleSettings  map[string]any `json:"rule_settings"`
+	Schedule      *struct{}      `json:"schedule"`   // always null: schedules are not enforced, and refused
+	Expiration    *struct{}      `json:"expiration"` // likewise
+	Version       int64          `json:"version"`
+	CreatedAt     string         `json:"created_at"`
+	UpdatedAt     string         `json:"updated_at"`
+	DeletedAt     *string        `json:"deleted_at"` // always null
+}
+
+// NetworkRuleWrite creates or replaces a rule; with PATCH, what is nil stays.
+type NetworkRuleWrite struct {
+	Name          *string        `json:"name,omitempty"`
+	Description   *string        `json:"description,omitempty"`
+	Precedence    *int64         `json:"precedence,omitempty"`
+	Enabled       *bool          `json:"enabled,omitempty"`
+	Action        *string        `json:"action,omitempty"`
+	Filters       []string       `json:"filters,omitempty"`
+	Traffic       *string        `json:"traffic,omitempty"`
+	Identity      *string        `json:"identity,omitempty"`
+	DevicePosture *string        `json:"device_posture,omitempty"`
+	RuleSettings  map[string]any `json:"rule_settings,omitempty"`
+	Schedule      map[string]any `json:"schedule,omitempty"`
+	Expiration    map[string]any `json:"expiration,omitempty"`
+}
+
+// List is a list of values that network rules name. Items are left out of the list of lists.
+type List struct {
+	ID          string     `json:"id"`
+	Name        string     `json:"name"`
+	Type        string     `json:"type"`
+	Description string     `json:"description"`
+	Count       int        `json:"count"`
+	Items       []ListItem `json:"items,omitempty"`
+	CreatedAt   string     `json:"created_at"`
+	UpdatedAt   string     `json:"updated_at"`
+}
+
+// ListItem is one value of a list.
+type ListItem struct {
+	Value       string `json:"value"`
+	Description string `json:"description,omitempty"`
+	CreatedAt   string `json:"created_at,omitempty"`
+}
+
+// ListWrite creates or replaces a list; nil fields of a replacement stay. The type of a list does not change.
+type ListWrite struct {
+	Name        *string         `json:"name,omitempty"`
+	Type        *string         `json:"type,omitempty"`
+	Description *string         `json:"description,omitempty"`
+	Items       []ListItemWrite `json:"items,omitempty"`
+}
+
+// ListItemWrite is a value to add.
+type ListItemWrite struct {
+	Value       string `json:"value"`
+	Description string `json:"description,omitempty"`
+}
+
+// ListPatch adds and removes values.
+type ListPatch struct {
+	Append []ListItemWrite `json:"append"`
+	Remove []string        `json:"remove"`
+}
+
+// RuleGroup is a named set of rules that policies refer to.
+type RuleGroup struct {
+	ID        string        `json:"id"`
+	Name      string        `json:"name"`
+	Include   []access.Rule `json:"include"`
+	Exclude   []access.Rule `json:"exclude"`
+	Require   []access.Rule `json:"require"`
+	CreatedAt string        `json:"created_at"`
+	UpdatedAt string        `json:"updated_at"`
+}
+
+// RuleGroupWrite creates or replaces a rule group.
+type RuleGroupWrite struct {
+	Name    string        `json:"name"`
+	Include []access.Rule `json:"include"`
+	Exclude []access.Rule `json:"exclude,omitempty"`
+	Require []access.Rule `json:"require,omitempty"`
 }

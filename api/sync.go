@@ -106,6 +106,8 @@ type GatewayState struct {
 	Identities   map[string]access.Identity    `json:"identities"` // by user ID
 	Devices      map[string]GatewayDevice      `json:"devices"`    // by device ID; a revoked or deleted device is absent
 	Tunnels      map[string]GatewayTunnel      `json:"tunnels"`    // by tunnel ID
+	NetworkRules map[string]access.NetworkRule `json:"network_rules"`
+	Lists        map[string]access.List        `json:"lists"`
 }
 
 // GatewaySyncSelf is the gateway's own part.

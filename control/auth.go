@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"weft/api"
 	"weft/control/store"
@@ -55,13 +56,21 @@ func (c *Control) authAs(ctx context.Context, q *call, find func(r *store.Reader
 	})
 }
 
-// authAPI asks for an API token, which may do everything in the account.
+// authAPI asks for an API token that may be used from where the request comes; what it may do is the endpoint's area.
 func authAPI(c *Control, ctx context.Context, q *call) error {
-	return c.authAs(ctx, q, func(r *store.Reader, token string) (err error) {
+	err := c.authAs(ctx, q, func(r *store.Reader, token string) (err error) {
 		q.token, err = r.TokenBySecret(ctx, token)
 		q.actor = store.Actor{Type: "token", ID: q.token.ID}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	if !q.token.From(q.addr) {
+		return kind.New(kind.Denied, "this API token may not be used from %s", q.addr).WithHint("use it from one of the networks that it was made for")
+	}
+	c.lastUsed.note(q.token.ID, time.Now())
+	return nil
 }
 
 func authDevice(c *Control, ctx context.Context, q *call) error {

@@ -31,6 +31,8 @@ const (
 // endpoint is one method of one path.
 type endpoint struct {
 	auth authenticator
+	// area is what an API token needs a permission for; "" with authAPI: only one that may do everything.
+	area area
 	// serve answers with an envelope; stream writes the response itself. Exactly one is set.
 	serve  func(ctx context.Context, q *call) (answer, error)
 	stream func(ctx context.Context, q *call, w http.ResponseWriter) error
@@ -106,6 +108,11 @@ func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) 
 	}
 	if id, ok := params["account"]; ok && id != c.AccountID() {
 		return noRoute(q.r.URL.Path)
+	}
+	if q.token.ID != "" {
+		if err := permit(&q.token, e.area, q.r.Method); err != nil {
+			return err
+		}
 	}
 	var err error
 	if q.query, err = url.ParseQuery(q.r.URL.RawQuery); err != nil {

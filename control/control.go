@@ -107,7 +107,8 @@ type Control struct {
 	streams    *streams
 	enrolments *rates[netip.Addr]
 	moves      *rates[string] // by device
-	lastSeen   *lastSeen
+	lastSeen   *lastSeen      // of devices
+	lastUsed   *lastSeen      // of API tokens
 	listener   net.Listener
 	publicURL  string
 	ready      chan struct{}
@@ -122,7 +123,12 @@ func New(cfg Config) (*Control, error) {
 		return nil, err
 	}
 	c := &Control{
-		cfg: cfg, log: cfg.Logger, streams: newStreams(cfg.MaxStreams), lastSeen: newLastSeen(), ready: make(chan struct{}),
+		cfg: cfg, log: cfg.Logger, streams: newStreams(cfg.MaxStreams),
+		lastSeen: newLastSeen(func(ctx context.Context, tx *store.Tx, at map[string]time.Time) error { return tx.SetLastSeen(ctx, at) }),
+		lastUsed: newLastSeen(func(ctx context.Context, tx *store.Tx, at map[string]time.Time) error {
+			return tx.SetTokensUsed(ctx, at)
+		}),
+		ready: make(chan struct{}),
 		enrolments: newRates[netip.Addr](
 			perMinute(cfg.EnrolPerMinute), cfg.EnrolPerMinute/2+1, perMinute(cfg.EnrolTotalPerMinute), cfg.EnrolTotalPerMinute/2+1),
 		moves: newRates[string](perMinute(movesPerMinute), movesPerMinute, perMinute(allMovesPerMin), allMovesBurst),
@@ -236,6 +242,7 @@ func (c *Control) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { c.hub.run(ctx) })
 	wg.Go(func() { c.lastSeen.run(ctx, c.store, c.log) })
+	wg.Go(func() { c.lastUsed.run(ctx, c.store, c.log) })
 	srv := c.server(ctx)
 	failed := make(chan error, 1)
 	wg.Go(func() {
@@ -290,21 +297,36 @@ func (c *Control) CAPEM() []byte { return c.certs.caPEM() }
 // AccountID is the account's ID, 32 hex digits.
 func (c *Control) AccountID() string { return c.store.Account().ID }
 
-// CreateToken makes an API token; several may have the same name.
-func (c *Control) CreateToken(ctx context.Context, name string) (token string, err error) {
+// CreateToken makes an API token; several may have the same name. Without permissions it may do everything.
+func (c *Control) CreateToken(ctx context.Context, f store.TokenFields) (token string, err error) {
+	if len(f.Permissions) == 0 {
+		f.Permissions = []string{PermissionAll}
+	}
+	if err := checkPermissions(f.Permissions); err != nil {
+		return "", err
+	}
 	err = c.store.Update(ctx, store.System, func(tx *store.Tx) (err error) {
-		_, token, err = tx.CreateToken(ctx, name)
+		_, token, err = tx.CreateToken(ctx, f)
 		return err
 	})
 	return token, err
 }
 
-// RevokeTokens ends the API tokens of a name, at once and for a control plane that runs too. It is kind.NotFound when
-// there is none.
-func (c *Control) RevokeTokens(ctx context.Context, name string) (n int64, err error) {
+// Tokens lists the API tokens that are not revoked, and with all those that are.
+func (c *Control) Tokens(ctx context.Context, all bool) (list []store.Token, err error) {
+	err = c.store.View(ctx, func(r *store.Reader) (err error) {
+		list, err = r.Tokens(ctx, all)
+		return err
+	})
+	return list, err
+}
+
+// RevokeTokens ends the API tokens of a name, or the one with an ID, at once and for a control plane that runs too. It is
+// kind.NotFound when there is none.
+func (c *Control) RevokeTokens(ctx context.Context, nameOrID string) (n int64, err error) {
 	err = c.store.Update(ctx, store.System, func(tx *store.Tx) (err error) {
-		if n, err = tx.RevokeTokens(ctx, name); err == nil && n == 0 {
-			err = kind.New(kind.NotFound, "there is no API token %q", name)
+		if n, err = tx.RevokeTokens(ctx, nameOrID); err == nil && n == 0 {
+			err = kind.New(kind.NotFound, "there is no API token %q", nameOrID)
 		}
 		return err
 	})

@@ -12,16 +12,16 @@ type serveFunc = func(context.Context, *call) (answer, error)
 func (c *Control) routes() *router {
 	t := &router{}
 	for pattern, serve := range c.managementEndpoints() {
-		t.add(pattern, &endpoint{auth: authAPI, serve: serve})
+		t.add(pattern, &endpoint{auth: authAPI, area: areaOf(pattern), serve: serve})
 	}
 	for pattern, e := range map[string]*endpoint{
 		"GET " + api.PathHealth:              {auth: authNone, serve: c.health},
-		"POST " + api.PathEnrolmentKeys:      {auth: authAPI, serve: c.createEnrolmentKey},
+		"POST " + api.PathEnrolmentKeys:      {auth: authAPI, area: areaWeft, serve: c.createEnrolmentKey},
 		"POST " + api.PathEnrol:              {auth: authEnrol, serve: c.enrol, stranger: true},
 		"GET " + api.PathAgentSelf:           {auth: authDevice, serve: c.agentSelf},
 		"DELETE " + api.PathAgentSelf:        {auth: authDevice, serve: c.agentDelete},
 		"GET " + api.PathAgentSync:           {auth: authDevice, stream: c.syncAgent},
-		"POST " + api.PathGateways:           {auth: authAPI, serve: c.createGateway},
+		"POST " + api.PathGateways:           {auth: authAPI, area: areaWeft, serve: c.createGateway},
 		"PUT " + api.PathGatewaySelf:         {auth: authGateway, serve: c.reportGateway},
 		"GET " + api.PathGatewaySync:         {auth: authGateway, stream: c.syncGateway},
 		"POST " + api.PathGatewayCertificate: {auth: authGateway, serve: c.signCertificate},
@@ -44,6 +44,9 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		cas      = account + "/access/gateway_ca"
 		users    = account + "/access/users"
 		devices  = account + "/devices"
+		rules    = account + "/gateway/rules"
+		lists    = account + "/gateway/lists"
+		groups   = account + "/access/groups"
 	)
 	return map[string]serveFunc{
 		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
@@ -109,6 +112,28 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"GET " + devices + "/physical-devices/{id}":         c.getPhysicalDevice,
 		"POST " + devices + "/physical-devices/{id}/revoke": c.revokePhysicalDevice,
 		"GET " + devices + "/{id}":                          c.getDevice,
+
+		"GET " + rules:              c.listNetworkRules,
+		"POST " + rules:             c.createNetworkRule,
+		"GET " + rules + "/tenant":  c.listTenantRules,
+		"GET " + rules + "/{id}":    c.getNetworkRule,
+		"PUT " + rules + "/{id}":    c.replaceNetworkRule(false),
+		"PATCH " + rules + "/{id}":  c.replaceNetworkRule(true),
+		"DELETE " + rules + "/{id}": c.deleteNetworkRule,
+
+		"GET " + lists:                 c.listLists,
+		"POST " + lists:                c.createList,
+		"GET " + lists + "/{id}":       c.getList,
+		"PUT " + lists + "/{id}":       c.replaceList,
+		"PATCH " + lists + "/{id}":     c.patchList,
+		"DELETE " + lists + "/{id}":    c.deleteList,
+		"GET " + lists + "/{id}/items": c.listItems,
+
+		"GET " + groups:              c.listRuleGroups,
+		"POST " + groups:             c.createRuleGroup,
+		"GET " + groups + "/{id}":    c.getRuleGroup,
+		"PUT " + groups + "/{id}":    c.replaceRuleGroup,
+		"DELETE " + groups + "/{id}": c.deleteRuleGroup,
 
 		"GET " + users:           c.listUsers,
 		"GET " + users + "/{id}": c.getUser,

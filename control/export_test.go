@@ -3,8 +3,10 @@ package control
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -45,3 +47,11 @@ func (c *Control) PanicForTest(pattern string) {
 
 // CertificateForTest is what the server presents.
 func (c *Control) CertificateForTest() (*tls.Certificate, error) { return c.certs.certificate(nil) }
+
+// ManagementPatterns are the endpoints of the management API.
+func ManagementPatterns(c *Control) []string {
+	return slices.Sorted(maps.Keys(c.managementEndpoints()))
+}
+
+// AreaOf is areaOf.
+func AreaOf(pattern string) string { return string(areaOf(pattern)) }

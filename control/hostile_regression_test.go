@@ -15,6 +15,7 @@ import (
 	"weft/api"
 	"weft/control"
 	"weft/control/controltest"
+	"weft/control/store"
 	"weft/internal/kind"
 )
 
@@ -29,7 +30,7 @@ func TestAnotherProcessWrites_regression(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.CreateToken(t.Context(), "another"); err != nil {
+	if _, err := other.CreateToken(t.Context(), store.TokenFields{Name: "another"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := other.Close(); err != nil {

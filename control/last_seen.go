@@ -11,19 +11,23 @@ import (
 
 const lastSeenInterval = 10 * time.Second
 
-// lastSeen gathers when devices connected and writes it now and then: ten thousand agents that come back at once
-// must not queue for the one writer.
+// lastSeen gathers when devices connected, or API tokens were used, and writes it now and then: ten thousand agents that
+// come back at once must not queue for the one writer.
 type lastSeen struct {
+	write func(ctx context.Context, tx *store.Tx, times map[string]time.Time) error
+
 	mu    sync.Mutex
-	times map[string]time.Time // guarded by mu; bounded by the number of devices
+	times map[string]time.Time // guarded by mu, by ID; bounded by the number of devices or tokens
 }
 
-func newLastSeen() *lastSeen { return &lastSeen{times: map[string]time.Time{}} }
+func newLastSeen(write func(context.Context, *store.Tx, map[string]time.Time) error) *lastSeen {
+	return &lastSeen{write: write, times: map[string]time.Time{}}
+}
 
-func (l *lastSeen) note(device string, at time.Time) {
+func (l *lastSeen) note(id string, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.times[device] = at
+	l.times[id] = at
 }
 
 func (l *lastSeen) take() map[string]time.Time {
@@ -48,9 +52,9 @@ func (l *lastSeen) run(ctx context.Context, s *store.Store, log *slog.Logger) {
 		if len(times) == 0 {
 			continue
 		}
-		err := s.Update(ctx, store.System, func(tx *store.Tx) error { return tx.SetLastSeen(ctx, times) })
+		err := s.Update(ctx, store.System, func(tx *store.Tx) error { return l.write(ctx, tx, times) })
 		if err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "note when devices were seen", "error", err)
+			log.WarnContext(ctx, "note when devices or tokens were seen", "error", err)
 		}
 	}
 }

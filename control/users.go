@@ -47,5 +47,11 @@ func (c *Control) revokeUser(ctx context.Context, q *call) (answer, error) {
 
 func (c *Control) verifyToken(_ context.Context, q *call) (answer, error) {
 	since, err := time.Parse(time.RFC3339, q.token.CreatedAt)
-	return answer{result: api.TokenStatus{ID: q.token.ID, Status: "active", Since: since}}, err
+	status := api.TokenStatus{ID: q.token.ID, Status: "active", Since: since}
+	if err == nil && q.token.ExpiresAt != nil {
+		var until time.Time
+		until, err = time.Parse(time.RFC3339, *q.token.ExpiresAt)
+		status.Until = &until
+	}
+	return answer{result: status}, err
 }

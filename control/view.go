@@ -36,6 +36,9 @@ type inputs struct {
 	tunnels      []store.TunnelKey
 	gateways     []store.Gateway
 	caPublicKey  string
+	networkRules []access.NetworkRule
+	lists        []access.List
+	groups       []access.RuleGroup
 }
 
 // view is everything that follows from one revision. It is built once and shared by all streams; nothing in it is
@@ -79,6 +82,9 @@ func load(ctx context.Context, r *store.Reader, old *view) (*view, error) {
 		store.Users:        func() (err error) { v.in.identities, err = r.Identities(ctx); return },
 		store.Devices:      func() (err error) { v.in.devices, err = r.ActiveDevices(ctx); return },
 		store.Tunnels:      func() (err error) { v.in.tunnels, err = r.TunnelKeys(ctx); return },
+		store.NetworkRules: func() (err error) { v.in.networkRules, err = r.DomainNetworkRules(ctx); return },
+		store.RuleGroups:   func() (err error) { v.in.groups, err = r.DomainRuleGroups(ctx); return },
+		store.Lists:        func() (err error) { v.in.lists, err = r.DomainLists(ctx); return },
 		store.Gateways:     func() (err error) { v.in.gateways, err = r.Gateways(ctx); return },
 		store.GatewayCAs: func() error {
 			cas, err := r.GatewayCAs(ctx)
@@ -114,12 +120,13 @@ func (v *view) same(old *view, collections ...string) bool {
 
 // compile makes the snapshot that decides. It is kept while nothing that it is made of changed.
 func (v *view) compile(old *view) error {
-	if v.same(old, store.Networks, store.Targets, store.Applications) {
+	if v.same(old, store.Networks, store.Targets, store.Applications, store.RuleGroups, store.NetworkRules, store.Lists) {
 		v.snapshot = old.snapshot
 		return nil
 	}
 	s, err := access.Compile(access.Input{
 		Revision: v.revision, Networks: v.in.networks, Targets: v.in.targets, Applications: v.in.applications,
+		Groups: v.in.groups, NetworkRules: v.in.networkRules, Lists: v.in.lists,
 	})
 	v.snapshot = s // nil denies: better nothing than what was allowed before
 	return err
@@ -135,16 +142,18 @@ func (v *view) index(old *view) error {
 	for i := range v.in.devices {
 		v.device[v.in.devices[i].ID] = &v.in.devices[i]
 	}
-	v.shared["groups"] = api.Collection{}
 	for name, c := range map[string]struct {
 		from []string
 		make func() (api.Collection, error)
 	}{
-		"networks":     {[]string{store.Networks}, v.wireNetworks},
-		"routes":       {[]string{store.Routes}, func() (api.Collection, error) { return api.NewCollection(v.wireRoutes("")) }},
-		"targets":      {[]string{store.Targets}, v.wireTargets},
-		"applications": {[]string{store.Applications}, v.wireApplications},
-		"identities":   {[]string{store.Users}, v.wireIdentities},
+		"networks":      {[]string{store.Networks}, v.wireNetworks},
+		"routes":        {[]string{store.Routes}, func() (api.Collection, error) { return api.NewCollection(v.wireRoutes("")) }},
+		"targets":       {[]string{store.Targets}, v.wireTargets},
+		"applications":  {[]string{store.Applications}, v.wireApplications},
+		"identities":    {[]string{store.Users}, v.wireIdentities},
+		"network_rules": {[]string{store.NetworkRules}, v.wireNetworkRules},
+		"groups":        {[]string{store.RuleGroups}, v.wireRuleGroups},
+		"lists":         {[]string{store.Lists}, v.wireLists},
 	} {
 		if err := v.collection(old, name, c.make, c.from...); err != nil {
 			return err
@@ -221,6 +230,30 @@ func (v *view) wireIdentities() (api.Collection, error) {
 	m := make(map[string]access.Identity, len(v.in.identities))
 	for _, i := range v.in.identities {
 		m[i.UserID] = i
+	}
+	return api.NewCollection(m)
+}
+
+func (v *view) wireNetworkRules() (api.Collection, error) {
+	m := make(map[string]access.NetworkRule, len(v.in.networkRules))
+	for _, r := range v.in.networkRules {
+		m[r.ID] = r
+	}
+	return api.NewCollection(m)
+}
+
+func (v *view) wireRuleGroups() (api.Collection, error) {
+	m := make(map[string]access.RuleGroup, len(v.in.groups))
+	for _, g := range v.in.groups {
+		m[g.ID] = g
+	}
+	return api.NewCollection(m)
+}
+
+func (v *view) wireLists() (api.Collection, error) {
+	m := make(map[string]access.List, len(v.in.lists))
+	for _, l := range v.in.lists {
+		m[l.ID] = l
 	}
 	return api.NewCollection(m)
 }

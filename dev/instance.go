@@ -15,6 +15,7 @@ import (
 
 	"weft/api"
 	"weft/control"
+	"weft/control/store"
 	"weft/internal/readyfile"
 )
 
@@ -58,7 +59,7 @@ func (d *Dev) apiToken(ctx context.Context, ctl *control.Control) (string, error
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read the API token: %w", err)
 	}
-	token, err := ctl.CreateToken(ctx, "weft dev")
+	token, err := ctl.CreateToken(ctx, store.TokenFields{Name: "weft dev"})
 	if err != nil {
 		return "", fmt.Errorf("create the API token: %w", err)
 	}

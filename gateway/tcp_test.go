@@ -118,15 +118,15 @@ func TestTCP_Refusals(t *testing.T) {
 		event  string
 		within time.Duration
 	}{
-		{"the target refuses", w.source(slotA), at(portTCP), tunnel.ErrRefused, "refused", audit.FlowClose, 500 * time.Millisecond},
-		{"no connector is there", w.source(slotB), at(portTCP), tunnel.ErrUnreachable, "no_connector", audit.FlowClose, 500 * time.Millisecond},
-		{"no route covers the target", w.source(slotA), offRoute, tunnel.ErrUnreachable, "no_route", audit.FlowDenied, 500 * time.Millisecond},
-		{"no application covers the port", w.source(slotA), at(81), tunnel.ErrProhibited, "no_application", audit.FlowDenied, 500 * time.Millisecond},
-		{"no target has the address", w.source(slotA), netip.MustParseAddrPort("10.20.0.6:9000"), tunnel.ErrProhibited, "no_target", audit.FlowDenied, 500 * time.Millisecond},
-		{"the slot is none of the device's", w.source(9), at(portTCP), tunnel.ErrProhibited, "vnet_not_permitted", audit.FlowDenied, 500 * time.Millisecond},
-		{"the control slot is for probes", w.source(vnet.ControlSlot), at(portTCP), tunnel.ErrProhibited, "vnet_not_permitted", audit.FlowDenied, 500 * time.Millisecond},
-		{"a route leads to the metadata service", w.source(slotA), netip.MustParseAddrPort("169.254.169.254:80"), tunnel.ErrProhibited, "destination_forbidden", audit.FlowDenied, 500 * time.Millisecond},
-		{"another device's tunnel address", w.source(slotA), netip.MustParseAddrPort("100.64.1.1:22"), tunnel.ErrProhibited, "destination_forbidden", audit.FlowDenied, 500 * time.Millisecond},
+		{"the target refuses", w.source(slotA), at(portTCP), tunnel.ErrRefused, "refused", audit.FlowClose, 4 * time.Second},
+		{"no connector is there", w.source(slotB), at(portTCP), tunnel.ErrUnreachable, "no_connector", audit.FlowClose, 4 * time.Second},
+		{"no route covers the target", w.source(slotA), offRoute, tunnel.ErrUnreachable, "no_route", audit.FlowDenied, 4 * time.Second},
+		{"no application covers the port", w.source(slotA), at(81), tunnel.ErrProhibited, "no_application", audit.FlowDenied, 4 * time.Second},
+		{"no target has the address", w.source(slotA), netip.MustParseAddrPort("10.20.0.6:9000"), tunnel.ErrProhibited, "no_target", audit.FlowDenied, 4 * time.Second},
+		{"the slot is none of the device's", w.source(9), at(portTCP), tunnel.ErrProhibited, "vnet_not_permitted", audit.FlowDenied, 4 * time.Second},
+		{"the control slot is for probes", w.source(vnet.ControlSlot), at(portTCP), tunnel.ErrProhibited, "vnet_not_permitted", audit.FlowDenied, 4 * time.Second},
+		{"a route leads to the metadata service", w.source(slotA), netip.MustParseAddrPort("169.254.169.254:80"), tunnel.ErrProhibited, "destination_forbidden", audit.FlowDenied, 4 * time.Second},
+		{"another device's tunnel address", w.source(slotA), netip.MustParseAddrPort("100.64.1.1:22"), tunnel.ErrProhibited, "destination_forbidden", audit.FlowDenied, 4 * time.Second},
 		{"the source is not of the peer's block", spoofed, at(portTCP), nil, "", "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

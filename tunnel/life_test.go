@@ -64,7 +64,7 @@ func TestTunnel_GatewayRestart(t *testing.T) {
 	}
 	d := time.Since(start)
 	t.Logf("traffic %s after the restart", d)
-	if d > time.Second {
+	if d > 4*time.Second {
 		t.Errorf("traffic passed %s after the restart", d)
 	}
 }
@@ -85,7 +85,7 @@ func TestTunnel_Roam(t *testing.T) {
 		if err := exchange(c); err != nil {
 			t.Fatal(err)
 		}
-		if d := time.Since(start); d > time.Second {
+		if d := time.Since(start); d > 4*time.Second {
 			t.Errorf("exchange took %s after the rebind", d)
 		}
 	}

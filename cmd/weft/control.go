@@ -51,6 +51,6 @@ The first API token comes from "weft control token create --name N".`,
 	cmd.Flags().StringVar(&o.TLSKeyFile, "tls-key", "", "PEM key of --tls-cert")
 	cmd.Flags().StringSliceVar(&o.Hostnames, "hostname", nil, "name or address that the built-in certificate covers besides the listen address (repeatable)")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
-	cmd.AddCommand(newControlToken(), newControlAccount())
+	cmd.AddCommand(newToken(), newControlAccount())
 	return cmd
 }

@@ -55,7 +55,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w (see %q)", err, cmd.CommandPath()+" --help")}
 	})
 	root.AddCommand(
-		newControl(), newGateway(), newConnector(), newDev(), newEnrolment(), newProbe(), newRecording(), newVersion(),
+		newControl(), newGateway(), newConnector(), newDev(), newEnrolment(), newProbe(), newRecording(), newToken(), newVersion(),
 	)
 	return root
 }

@@ -14,6 +14,7 @@ import (
 	"weft/access"
 	"weft/api"
 	"weft/control"
+	"weft/control/store"
 )
 
 // Server is a control plane that ends with the test.
@@ -63,7 +64,7 @@ func Start(tb testing.TB, cfg control.Config) *Server {
 	case <-time.After(30 * time.Second):
 		tb.Fatal("control is not ready after 30 s")
 	}
-	if s.Token, err = c.CreateToken(tb.Context(), "test"); err != nil {
+	if s.Token, err = c.CreateToken(tb.Context(), store.TokenFields{Name: "test"}); err != nil {
 		tb.Fatalf("create token: %v", err)
 	}
 	if pem := c.CAPEM(); pem != nil {

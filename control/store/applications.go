@@ -248,6 +248,16 @@ func (tx *Tx) checkApplication(ctx context.Context, a *api.Application) error {
 	if err := d.Validate(); err != nil {
 		return err
 	}
+	groups, err := tx.DomainRuleGroups(ctx)
+	if err != nil {
+		return err
+	}
+	for i, p := range a.Policies {
+		at := "/policies/" + strconv.Itoa(i)
+		if err := checkGroupRefs(groups, []ruleList{{at + "/include", p.Include}, {at + "/exclude", p.Exclude}, {at + "/require", p.Require}}); err != nil {
+			return err
+		}
+	}
 	all, err := tx.Applications(ctx, ApplicationFilter{})
 	if err != nil {
 		return err

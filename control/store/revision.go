@@ -18,9 +18,12 @@ const (
 	Devices      = "devices"
 	Gateways     = "gateways"
 	GatewayCAs   = "gateway_cas"
+	NetworkRules = "network_rules"
+	Lists        = "lists"
+	RuleGroups   = "rule_groups"
 )
 
-var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs}
+var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, NetworkRules, Lists, RuleGroups}
 
 // Revision is the newest revision of any collection.
 func (r *Reader) Revision(ctx context.Context) (uint64, error) {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"database/sql"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -67,5 +68,31 @@ func TestOpen_RefusesAnotherKey(t *testing.T) {
 		if s, err := store.Open(t.Context(), store.Config{Path: path, Key: key}); err == nil {
 			t.Errorf("key %q was taken; closed with %v", key, s.Close())
 		}
+	}
+}
+
+// A store of a version that knew fewer collections gets the others when it is opened.
+func TestOpen_AddsCollections(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.db")
+	openAt(t, path, testKey, nil)
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), `DELETE FROM collection_revisions WHERE collection IN ('network_rules', 'lists')`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := openAt(t, path, testKey, nil)
+	if err := s.View(t.Context(), func(r *store.Reader) error {
+		revs, err := r.Revisions(t.Context())
+		if revs["lists"] == 0 || revs["network_rules"] == 0 {
+			t.Errorf("revisions %v", revs)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

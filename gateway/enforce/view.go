@@ -105,6 +105,12 @@ func policyInput(revision uint64, st *api.GatewayState) access.Input {
 	for _, k := range slices.Sorted(maps.Keys(st.Groups)) {
 		in.Groups = append(in.Groups, st.Groups[k])
 	}
+	for _, k := range slices.Sorted(maps.Keys(st.NetworkRules)) {
+		in.NetworkRules = append(in.NetworkRules, st.NetworkRules[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(st.Lists)) {
+		in.Lists = append(in.Lists, st.Lists[k])
+	}
 	return in
 }
 

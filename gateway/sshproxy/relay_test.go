@@ -423,7 +423,7 @@ func TestServe_CutShowsWhy(t *testing.T) {
 	start := time.Now()
 	w.cut(kind.New(kind.Denied, "policy \"ops\" no longer lets you log in as root"))
 	r := w.result()
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("took %s", took)
 	}
 	if !kind.Is(r.Err, kind.Denied) {
@@ -462,7 +462,7 @@ func TestServe_SlowReader(t *testing.T) {
 	start := time.Now()
 	w.cut(errors.New("enough"))
 	w.result()
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("the end took %s", took)
 	}
 }

@@ -249,7 +249,7 @@ func tokensAreRevoked(t *testing.T, f *fixture) {
 	t.Helper()
 	var secret string
 	f.write(t, func(tx *store.Tx) (err error) {
-		_, secret, err = tx.CreateToken(f.ctx, "ci")
+		_, secret, err = tx.CreateToken(f.ctx, store.TokenFields{Name: "ci", Permissions: []string{"All"}})
 		return err
 	})
 	by := func() error {

@@ -68,6 +68,9 @@ func Run(t *testing.T, open Open) {
 		"FailedWritesLeaveNothing":           failedWritesLeaveNothing,
 		"WritesRaiseTheirCollectionAndAudit": writesRaiseRevisions,
 		"SlotsStay":                          slotsStay,
+		"NetworkRulesHaveTheirOrder":         networkRulesHaveTheirOrder,
+		"ListsInUseStay":                     listsInUseStay,
+		"RuleGroupsInUseStay":                ruleGroupsInUseStay,
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := NewClock()

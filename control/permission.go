@@ -1,0 +1,104 @@
+package control
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"weft/api"
+	"weft/control/store"
+	"weft/internal/kind"
+)
+
+// area is a part of the API that a permission group opens, to read or also to write.
+type area string
+
+// The areas. Their names with " Read" and " Write" are the permission groups, those of the public API where it has them.
+const (
+	areaZeroTrust area = "Zero Trust"
+	areaApps      area = "Access: Apps and Policies"
+	areaSSH       area = "Access: SSH Auditing"
+	areaTunnel    area = "Cloudflare Tunnel"
+	areaWeft      area = "Weft Administration" // enrolment keys, gateways: whoever has it can become anybody
+	// areaOwn is what every token may look at: itself.
+	areaOwn area = "own"
+)
+
+// PermissionAll is the permission group that opens everything.
+const PermissionAll = "All"
+
+// Permissions are the names of all permission groups.
+func Permissions() []string {
+	names := []string{PermissionAll}
+	for _, a := range []area{areaZeroTrust, areaApps, areaSSH, areaTunnel, areaWeft} {
+		names = append(names, a.read(), a.write())
+	}
+	return names
+}
+
+func (a area) read() string  { return string(a) + " Read" }
+func (a area) write() string { return string(a) + " Write" }
+
+// areas are the parts of the management API, by the beginning of what follows the account; the first that fits counts.
+var areas = []struct {
+	path string
+	area area
+}{
+	{"/tokens/verify", areaOwn},
+	{"/infrastructure/", areaZeroTrust},
+	{"/gateway/", areaZeroTrust},
+	{"/devices", areaZeroTrust},
+	{"/access/users", areaZeroTrust},
+	{"/access/organizations", areaZeroTrust},
+	{"/access/gateway_ca", areaSSH},
+	{"/access/", areaApps},
+	{"/teamnet/", areaTunnel},
+	{"/cfd_tunnel", areaTunnel},
+}
+
+// areaOf finds the area of a pattern of managementEndpoints; "" for one that no area names.
+func areaOf(pattern string) area {
+	_, path, _ := strings.Cut(pattern, " ")
+	if path == api.PathManagement+"/user/tokens/verify" {
+		return areaOwn
+	}
+	rest, ok := strings.CutPrefix(path, api.PathManagement+"/accounts/{account}")
+	if !ok {
+		return ""
+	}
+	for _, a := range areas {
+		if strings.HasPrefix(rest, a.path) {
+			return a.area
+		}
+	}
+	return ""
+}
+
+// permit reports whether a token may use an endpoint of an area by a method: to read takes Read or Write, all else Write.
+func permit(t *store.Token, a area, method string) error {
+	needs := []string{PermissionAll}
+	switch {
+	case a == areaOwn:
+		return nil
+	case a == "":
+	case method == http.MethodGet || method == http.MethodHead:
+		needs = append(needs, a.read(), a.write())
+	default:
+		needs = append(needs, a.write())
+	}
+	if slices.ContainsFunc(needs, func(p string) bool { return slices.Contains(t.Permissions, p) }) {
+		return nil
+	}
+	return kind.New(kind.Denied, "the API token %q lacks the permission %q", t.Name, needs[min(1, len(needs)-1)]).
+		WithHint("an administrator makes one that has it: weft token create --permission %q", needs[min(1, len(needs)-1)])
+}
+
+// checkPermissions refuses names that open nothing.
+func checkPermissions(names []string) error {
+	for _, n := range names {
+		if !slices.Contains(Permissions(), n) {
+			return kind.Field("/permissions", "there is no permission group %q", n).WithHint("they are: %s", strings.Join(Permissions(), ", "))
+		}
+	}
+	return nil
+}

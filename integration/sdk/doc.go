@@ -1,0 +1,4 @@
+// Package sdk drives a control plane with the SDKs that others wrote for the API it is compatible with:
+// cloudflare-go v0.119 (hand-written) and v6 (generated). It is a module of its own, so that they never enter Weft's.
+// Run its tests in this folder: go test ./...
+package sdk

@@ -1,0 +1,25 @@
+package sdk_test
+
+import (
+	"crypto/tls"
+	"net/http"
+	"testing"
+
+	"weft/control/controltest"
+)
+
+// httpClient trusts the server's own CA, as SSL_CERT_FILE does for a program.
+func httpClient(t *testing.T, s *controltest.Server) *http.Client {
+	t.Helper()
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.Roots, MinVersion: tls.VersionTLS12}}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr}
+}
+
+// must ends the test at the first call that fails.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
