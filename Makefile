@@ -10,7 +10,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X weft/internal/buildinfo.version=$(VERSION)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build demo test race lint fmt fuzz-smoke e2e bench cross check clean
+.PHONY: help build demo test race lint fmt fuzz-smoke e2e bench cross package check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,10 +46,14 @@ bench: ## the committed benchmarks; each prints ratios of one run
 cross: ## build for every platform that is supported
 	@set -e; for p in $(PLATFORMS); do \
 	  echo "build $$p"; \
-	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/warp-cli; \
-	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/warp-svc; \
-	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/weft; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -o /dev/null ./cmd/warp-cli; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -o /dev/null ./cmd/warp-svc; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -o /dev/null ./cmd/weft; \
 	done
+
+package: ## deb, rpm, apk, MSI, images, archives, SBOMs and checksums, into dist/; PLATFORMS="linux/amd64 ..." chooses
+	@rm -rf dist
+	packaging/build dist $(PLATFORMS)
 
 check: test race lint cross fuzz-smoke ## what CI runs, without the end-to-end tests
 
