@@ -110,7 +110,9 @@ func (r *Release) Scoop() (string, error) {
 		Bin          []string             `json:"bin"`
 	}{
 		r.Version, description, r.Homepage, "Apache-2.0",
-		[]string{"Start the agent for yourself with: warp-cli service install --user --now"}, arches, []string{"warp-cli.exe", "warp-svc.exe"},
+		[]string{"Start the agent for yourself with: warp-cli service install --user --now"},
+		arches,
+		[]string{"warp-cli.exe", "warp-svc.exe"},
 	}, "", "    ")
 	if err != nil {
 		return "", fmt.Errorf("encode the Scoop manifest: %w", err)
@@ -128,7 +130,9 @@ func (r *Release) Winget(msi Archive, productCode string) map[string]string {
 		return fmt.Sprintf("# yaml-language-server: $schema=https://aka.ms/winget-manifest.%s.%s.schema.json\nPackageIdentifier: %s\nPackageVersion: %s\n",
 			kind, wingetSchema, id, r.Version)
 	}
-	tail := func(kind string) string { return fmt.Sprintf("ManifestType: %s\nManifestVersion: %s\n", kind, wingetSchema) }
+	tail := func(kind string) string {
+		return fmt.Sprintf("ManifestType: %s\nManifestVersion: %s\n", kind, wingetSchema)
+	}
 	return map[string]string{
 		id + ".yaml": head("version") + "DefaultLocale: en-US\n" + tail("version"),
 		id + ".locale.en-US.yaml": head("defaultLocale") + "PackageLocale: en-US\nPublisher: Weft\nPackageName: Weft\nPackageUrl: " + r.Homepage +

@@ -139,7 +139,7 @@ func checkImage(_ context.Context, _ time.Time, args []string) error {
 		if err := oci.Check(files); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		fmt.Printf("%s: a valid OCI image layout\n", name)
+		fmt.Fprintf(os.Stdout, "%s: a valid OCI image layout\n", name)
 	}
 	return nil
 }
@@ -273,8 +273,8 @@ func productID(_ context.Context, _ time.Time, args []string) error {
 	}
 	u := sha256.Sum256([]byte("weft msi " + args[0]))
 	u[6], u[8] = u[6]&0x0f|0x80, u[8]&0x3f|0x80
-	fmt.Println(strings.ToUpper(fmt.Sprintf("{%x-%x-%x-%x-%x}", u[:4], u[4:6], u[6:8], u[8:10], u[10:16])))
-	return nil
+	_, err := fmt.Fprintln(os.Stdout, strings.ToUpper(fmt.Sprintf("{%x-%x-%x-%x-%x}", u[:4], u[4:6], u[6:8], u[8:10], u[10:16])))
+	return err
 }
 
 // fixSummary makes the summary of an MSI repeatable.
