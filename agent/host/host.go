@@ -54,6 +54,9 @@ type Config struct {
 	MaxProfiles int
 	// IdleAfter is how long a session without tunnel, flows and requests is kept; 0 means 10 minutes.
 	IdleAfter time.Duration
+	// System says that this is the machine's service, whatever account it runs as: it serves every account, and its own
+	// counts as a privileged one. A service that runs as a privileged account is one without being told.
+	System bool
 	// Owner is the account of the service. Zero account: this process's.
 	Owner *localsock.Caller
 	// Listen opens the local API's socket. nil: agent.ListenSocket.
@@ -132,6 +135,7 @@ func New(cfg Config) (*Host, error) {
 	} else if h.owner, err = localsock.Self(); err != nil {
 		return nil, fmt.Errorf("read own identity: %w", err)
 	}
+	h.owner.Privileged = h.owner.Privileged || cfg.System
 	return h, nil
 }
 
