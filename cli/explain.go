@@ -17,7 +17,7 @@ func newExplain(a *app) *cobra.Command {
 	var q localapi.ExplainRequest
 	cmd := &cobra.Command{
 		Use:   "explain TARGET[:PORT]",
-		Short: "Show, step by step, whether and how you reach a target, and what is in the way",
+		Short: "Show step by step how you reach a target, or what is in the way",
 		Long: `Walks the whole way to a target: name, target, virtual network, route, device,
 identity, policy, login, connector, TCP, SSH host key and SSH login. It stops at the
 first step that fails, and says why and what to do.
