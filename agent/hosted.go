@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"weft/agent/localapi"
+	"weft/agent/mdm"
 	"weft/agent/statefile"
 	"weft/internal/localsock"
 )
@@ -35,7 +36,7 @@ func (a *Agent) ForAnother() bool {
 	return err != nil || a.cfg.Owner != nil && !a.cfg.Owner.SameUser(me)
 }
 
-// Resumes reports whether dir holds a registration whose tunnel was up when the agent ended.
+// Resumes reports whether dir holds a registration whose tunnel was up when the agent ended, or should be up after a pause.
 func Resumes(dir string) bool {
 	if !HasRegistration(dir) {
 		return false
@@ -45,7 +46,26 @@ func Resumes(dir string) bool {
 		return false
 	}
 	var s settings
-	return json.Unmarshal(b, &s) == nil && s.Connect
+	return json.Unmarshal(b, &s) == nil && (s.Connect || !s.ResumeAt.IsZero())
+}
+
+// Locked reports whether the administrator's file wants the tunnel of every registration up. One that cannot be read
+// keeps the agents from starting at all.
+func (cfg Config) Locked() bool {
+	paths := cfg.ManagedFiles
+	if paths == nil {
+		paths = mdm.Paths()
+	}
+	p, _, err := mdm.Load(paths)
+	return err == nil && p != nil && p.SwitchLocked != nil && *p.SwitchLocked
+}
+
+// MayUnregister refuses to end a registration that the administrator has locked.
+func (a *Agent) MayUnregister() error {
+	if a.registration() != nil && a.locked() {
+		return errLocked("end this registration")
+	}
+	return nil
 }
 
 // HasRegistration reports whether dir holds a registration, or might: what cannot be looked at counts.
@@ -54,10 +74,10 @@ func HasRegistration(dir string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Idle reports whether nothing is lost if the agent is ended and started again at its next use: no tunnel is wanted,
-// no flow is open, nobody follows its events.
+// Idle reports whether nothing is lost if the agent is ended and started again at its next use: no tunnel is wanted, now
+// or after a pause, no flow is open, nobody follows its events.
 func (a *Agent) Idle() bool {
-	if a.wantsConnection() {
+	if a.wantsConnection() || a.paused() {
 		return false
 	}
 	if open, _, _ := a.flows.count(); open > 0 {
@@ -67,6 +87,13 @@ func (a *Agent) Idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.subs) == 0
+}
+
+// paused reports whether the tunnel comes up again by itself.
+func (a *Agent) paused() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.reg != nil && !a.settings.ResumeAt.IsZero()
 }
 
 // Connects reports whether the tunnel is up or wanted.

@@ -65,9 +65,18 @@ func (a *Agent) ManagedConfig() localapi.ManagedConfig {
 	return c
 }
 
-// RefreshManaged implements server.Agent: it reads the file again and does what it says. After an error the old
-// settings stay in force.
+// RefreshManaged implements server.Agent: it reads the file again and does what it says, and so do the other agents of
+// the service: the file is the machine's. After an error the old settings stay in force.
 func (a *Agent) RefreshManaged(ctx context.Context) (localapi.ManagedConfig, error) {
+	c, err := a.ReloadManaged(ctx)
+	if err == nil && a.cfg.OnManaged != nil {
+		a.cfg.OnManaged(ctx)
+	}
+	return c, err
+}
+
+// ReloadManaged is RefreshManaged for this agent alone.
+func (a *Agent) ReloadManaged(ctx context.Context) (localapi.ManagedConfig, error) {
 	before := a.policy.Load()
 	if err := a.loadManaged(); err != nil {
 		f := fault.From(err)
@@ -77,7 +86,7 @@ func (a *Agent) RefreshManaged(ctx context.Context) (localapi.ManagedConfig, err
 		a.policy.Store(before)
 		return localapi.ManagedConfig{}, err
 	}
-	if locked := a.managed().SwitchLocked; locked != nil && *locked && a.registration() != nil {
+	if a.locked() && a.registration() != nil {
 		if err := a.changeSettings(func(s *settings) { s.Connect, s.ResumeAt = true, time.Time{} }); err != nil {
 			return localapi.ManagedConfig{}, err
 		}

@@ -175,10 +175,23 @@ func (a *Agent) openProxy(ctx context.Context, addr string) (ln net.Listener, sh
 		}
 		return ln, shown, nil
 	}
+	if err := a.mayListen(addr); err != nil {
+		return nil, "", err
+	}
 	if ln, err = proxy.Listen(ctx, addr, a.cfg.AllowRemoteProxy); err != nil {
 		return nil, "", err
 	}
 	return ln, ln.Addr().String(), nil
+}
+
+// mayListen refuses a port below 1024 that a user chose who could not have opened it: the service must not lend its rights.
+func (a *Agent) mayListen(addr string) error {
+	ap, err := netip.ParseAddrPort(addr)
+	if err != nil || ap.Port() == 0 || ap.Port() >= 1024 || a.managed().ProxyPort != nil || !a.ForAnother() {
+		return nil //nolint:nilerr // what is no address, proxy.Listen refuses
+	}
+	return fault.New(localapi.CodePermission, "this agent has rights that you have not, so it takes no port below 1024 for you").
+		WithHint("choose a port from 1024 on: warp-cli proxy port N")
 }
 
 // leaveHostProxy lets the host refuse at once what it would lead here.
@@ -257,11 +270,21 @@ func (a *Agent) setProxy(ctx context.Context, addr string) error {
 	return nil
 }
 
+// locked reports whether the administrator wants the tunnel up, whatever the user wants.
+func (a *Agent) locked() bool {
+	l := a.managed().SwitchLocked
+	return l != nil && *l
+}
+
+func errLocked(doing string) error {
+	return fault.New(localapi.CodePermission, "your administrator does not let this device %s (mdm: switch_locked)", doing).
+		WithHint("to see what is managed run: warp-cli mdm get-configs")
+}
+
 // Pause implements server.Agent: it disconnects for d, or for as long as auto_connect says when d is 0.
 func (a *Agent) Pause(ctx context.Context, d time.Duration) (localapi.Status, error) {
-	if locked := a.managed().SwitchLocked; locked != nil && *locked {
-		return localapi.Status{}, fault.New(localapi.CodePermission, "your administrator does not let this device disconnect (mdm: switch_locked)").
-			WithHint("to see what is managed run: warp-cli mdm get-configs")
+	if a.locked() {
+		return localapi.Status{}, errLocked("disconnect")
 	}
 	p := a.preferred()
 	if minutes, _ := a.autoConnect(&p); minutes > 0 && (d == 0 || d > time.Duration(minutes)*time.Minute) {

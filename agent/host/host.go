@@ -265,6 +265,7 @@ func (h *Host) ready(ctx context.Context) {
 
 // resume starts the sessions whose tunnel was up. What is wrong with one account's state does not stop the others.
 func (h *Host) resume(ctx context.Context) {
+	locked := h.cfg.Agent.Locked()
 	for _, key := range h.knownAccounts(ctx) {
 		ac, err := h.takeAccount(ctx, key)
 		if err != nil {
@@ -272,7 +273,8 @@ func (h *Host) resume(ctx context.Context) {
 			continue
 		}
 		for _, p := range h.indexOf(ac).Profiles {
-			if !agent.Resumes(ac.profileDir(p)) {
+			dir := ac.profileDir(p)
+			if !agent.Resumes(dir) && (!locked || !agent.HasRegistration(dir)) {
 				continue
 			}
 			if s, err := h.acquire(ctx, key, p.Name); err != nil {
