@@ -102,9 +102,8 @@ type Ready struct {
 // Agent is the daemon. Its exported methods are safe for concurrent use.
 type Agent struct {
 	cfg     Config
-	log     *slog.Logger // writes into logRing and ring too
+	log     *slog.Logger // writes into logRing too
 	logRing *logring.Ring
-	ring    *diag.Log // the end of the log, for diag
 	// started is when New was called.
 	started time.Time
 	dir     *statefile.Dir
@@ -186,10 +185,10 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines, ring := logring.New(), new(diag.Log)
-	cfg.Logger = ring.Tee(slog.New(lines.Tee(cfg.Logger.Handler())))
+	lines := logring.New()
+	cfg.Logger = slog.New(lines.Tee(cfg.Logger.Handler()))
 	a := &Agent{
-		cfg: cfg, log: cfg.Logger, logRing: lines, ring: ring, started: time.Now(), flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Logger, logRing: lines, started: time.Now(), flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
 		resumeKick: make(chan struct{}, 1), enrolKick: make(chan struct{}, 1), beats: make(chan chan<- struct{}),
 	}
 	a.trim.collect = collectTwice
@@ -296,6 +295,9 @@ func (a *Agent) ready(ctx context.Context, proxyLn net.Listener) {
 func (a *Agent) listenSocket(ctx context.Context) (*localsock.Listener, error) {
 	if a.cfg.Hosted {
 		return nil, nil
+	}
+	if a.cfg.Listener != nil {
+		return a.cfg.Listener, nil
 	}
 	return ListenSocket(ctx, a.cfg.Socket)
 }
