@@ -87,6 +87,8 @@ type Config struct {
 	HostProxy func(ctx context.Context) (ln net.Listener, shown string)
 	// ProxyAuthorize refuses a connection to the proxy by an error, a *fault.Error, when Hosted; nil refuses nobody.
 	ProxyAuthorize func(net.Conn) error
+	// ManagedChanged, when Hosted, is called after the agent has read the administrator's file because somebody asked it to.
+	ManagedChanged func(context.Context)
 	// Owner is whose agent this is. nil: this process's account.
 	Owner *localsock.Caller
 	// Dir is the state directory, opened by the host, which closes it. nil: Run opens StateDir.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/user"
 	"runtime"
 	"strings"
 	"time"
@@ -41,8 +42,16 @@ func (a *Agent) Diag(ctx context.Context, q localapi.DiagRequest) (localapi.Diag
 // subject is this agent as the checks see it.
 func (a *Agent) subject() diag.Subject {
 	s := diag.Subject{
-		StateDir: a.cfg.StateDir, ProxyListen: a.cfg.ProxyListen, Status: a.Status(), FlowLimit: a.flows.limit,
-		WriteState: a.writeTest,
+		StateDir: a.cfg.StateDir, Status: a.Status(), FlowLimit: a.flows.limit, WriteState: a.writeTest,
+	}
+	p := a.preferred()
+	mode, _ := a.mode(&p)
+	s.ProxyShared = a.usesHostProxy()
+	switch {
+	case mode != localapi.ModeProxy:
+		s.ProxyOff = "the mode is " + mode
+	case s.ProxyShared && s.Status.ProxyAddress == "":
+		s.ProxyOff = noHostProxy
 	}
 	for _, l := range a.logRing.Errors() {
 		s.Errors = append(s.Errors, diag.LoggedError{Time: l.Time, Message: l.Message})
@@ -159,6 +168,12 @@ func (a *Agent) scrubber(ctx context.Context, anonymize bool) *redact.Scrubber {
 	s := redact.New(anonymize)
 	if host, err := os.Hostname(); err == nil {
 		s.Name("host", host)
+	}
+	if owner, err := a.Owner(); err == nil { // in a service that is not whom the process runs as
+		if u, err := user.LookupId(owner.Account()); err == nil {
+			s.Name("home", u.HomeDir)
+			s.Name("user", u.Username, u.Name)
+		}
 	}
 	if home, err := os.UserHomeDir(); err == nil && home != "/" {
 		s.Name("home", home)

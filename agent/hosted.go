@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"weft/agent/forward"
 	"weft/agent/localapi"
 	"weft/agent/statefile"
 	"weft/internal/localsock"
@@ -35,17 +36,21 @@ func (a *Agent) ForAnother() bool {
 	return err != nil || a.cfg.Owner != nil && !a.cfg.Owner.SameUser(me)
 }
 
-// Resumes reports whether dir holds a registration whose tunnel was up when the agent ended.
+// Resumes reports whether dir holds a registration whose agent must run though nobody asks for it: its tunnel was up when
+// it ended, a pause of it has an end, or it keeps forwards, which listen without a tunnel too.
 func Resumes(dir string) bool {
 	if !HasRegistration(dir) {
 		return false
+	}
+	if forward.Kept(dir) {
+		return true
 	}
 	b, err := os.ReadFile(filepath.Join(dir, settingsFile))
 	if err != nil {
 		return false
 	}
 	var s settings
-	return json.Unmarshal(b, &s) == nil && s.Connect
+	return json.Unmarshal(b, &s) == nil && (s.Connect || !s.ResumeAt.IsZero())
 }
 
 // HasRegistration reports whether dir holds a registration, or might: what cannot be looked at counts.
@@ -54,10 +59,13 @@ func HasRegistration(dir string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Idle reports whether nothing is lost if the agent is ended and started again at its next use: no tunnel is wanted,
-// no flow is open, nobody follows its events.
+// Idle reports whether nothing is lost if the agent is ended and started again at its next use: no tunnel is wanted, now
+// or at the end of a pause, no forward listens, no flow is open, no enrolment is due, nobody follows its events.
 func (a *Agent) Idle() bool {
-	if a.wantsConnection() {
+	if a.wantsConnection() || a.pauses() || a.enrolmentDue() {
+		return false
+	}
+	if m := a.forwards.Load(); m != nil && len(m.List()) > 0 {
 		return false
 	}
 	if open, _, _ := a.flows.count(); open > 0 {
@@ -67,6 +75,13 @@ func (a *Agent) Idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.subs) == 0
+}
+
+// pauses reports whether the agent will connect by itself.
+func (a *Agent) pauses() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.settings.ResumeAt.IsZero()
 }
 
 // Connects reports whether the tunnel is up or wanted.

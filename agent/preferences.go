@@ -122,14 +122,15 @@ func (a *Agent) preferred() preferences {
 	return a.prefs
 }
 
-// proxyAddr is where the proxy should listen under p; empty: nowhere.
+// proxyAddr is where the proxy should listen under p; empty: nowhere. The port that an administrator chose for a service
+// is that of its shared proxy: every session has the same one, and only the host can lead each user to their own.
 func (a *Agent) proxyAddr(p *preferences) string {
 	if mode, _ := a.mode(p); mode != localapi.ModeProxy {
 		return ""
 	}
 	port, from := a.proxyPort(p)
 	base := a.proxyBase()
-	if from == localapi.OriginDefault || from == localapi.OriginFlag {
+	if from == localapi.OriginDefault || from == localapi.OriginFlag || a.cfg.Hosted && from == localapi.OriginMDM {
 		return base.String()
 	}
 	return netip.AddrPortFrom(base.Addr(), port).String()
@@ -140,6 +141,8 @@ func (a *Agent) proxyAddr(p *preferences) string {
 func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
 	p := a.preferred()
 	addr := a.proxyAddr(&p)
+	a.prefsMu.Lock()
+	defer a.prefsMu.Unlock()
 	a.proxyAt = addr
 	if a.cfg.Hosted && addr != a.proxyBase().String() {
 		a.leaveHostProxy(ctx)
@@ -179,6 +182,13 @@ func (a *Agent) openProxy(ctx context.Context, addr string) (ln net.Listener, sh
 		return nil, "", err
 	}
 	return ln, ln.Addr().String(), nil
+}
+
+// usesHostProxy reports whether the proxy is what the host offers: its shared port, or one that it chose.
+func (a *Agent) usesHostProxy() bool {
+	a.prefsMu.Lock()
+	defer a.prefsMu.Unlock()
+	return a.cfg.Hosted && a.proxyAt == a.proxyBase().String()
 }
 
 // leaveHostProxy lets the host refuse at once what it would lead here.

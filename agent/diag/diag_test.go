@@ -36,7 +36,7 @@ func quiet() diag.Env {
 
 func subject() diag.Subject {
 	return diag.Subject{
-		ProxyListen: "off", Registered: true, ControlURL: "https://control.example.net", ReadKey: func(context.Context) error { return nil },
+		ProxyOff: "it was switched off", Registered: true, ControlURL: "https://control.example.net", ReadKey: func(context.Context) error { return nil },
 		WriteState: func() error { return nil }, Status: localapi.Status{State: localapi.Connecting},
 	}
 }
