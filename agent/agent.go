@@ -121,6 +121,7 @@ type Agent struct {
 	// forwards is nil until Run.
 	forwards atomic.Pointer[forward.Manager]
 
+	enrolling        atomic.Bool // as the administrator's file says
 	controlConnected atomic.Bool
 	lastContact      atomic.Int64 // Unix nanoseconds; 0: never
 

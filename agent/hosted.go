@@ -62,7 +62,8 @@ func HasRegistration(dir string) bool {
 // Idle reports whether nothing is lost if the agent is ended and started again at its next use: no tunnel is wanted, now
 // or at the end of a pause, no forward listens, no flow is open, no enrolment is due, nobody follows its events.
 func (a *Agent) Idle() bool {
-	if a.wantsConnection() || a.pauses() || a.enrolmentDue() {
+	// In this order: an enrolment ends by asking for the tunnel.
+	if a.enrolmentDue() || a.enrolling.Load() || a.willConnect() {
 		return false
 	}
 	if m := a.forwards.Load(); m != nil && len(m.List()) > 0 {
@@ -77,11 +78,11 @@ func (a *Agent) Idle() bool {
 	return len(b.subs) == 0
 }
 
-// pauses reports whether the agent will connect by itself.
-func (a *Agent) pauses() bool {
+// willConnect reports whether the tunnel is wanted, now or at the end of a pause.
+func (a *Agent) willConnect() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return !a.settings.ResumeAt.IsZero()
+	return a.settings.Connect || !a.settings.ResumeAt.IsZero()
 }
 
 // Connects reports whether the tunnel is up or wanted.

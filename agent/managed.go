@@ -204,6 +204,8 @@ func (a *Agent) tryManaged(ctx context.Context) (again bool) {
 	if !a.enrolmentDue() {
 		return false
 	}
+	a.enrolling.Store(true)
+	defer a.enrolling.Store(false)
 	enrolment, err := a.managed().ReadEnrolment()
 	if err == nil {
 		_, err = a.Register(ctx, enrolment)

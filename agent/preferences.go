@@ -167,6 +167,9 @@ func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
 	return nil, nil
 }
 
+// firstFreePort is the first that every user may listen on.
+const firstFreePort = 1024
+
 // openProxy listens at addr; what a host calls its own address is the host's to open.
 func (a *Agent) openProxy(ctx context.Context, addr string) (ln net.Listener, shown string, err error) {
 	if a.cfg.Hosted && addr == a.proxyBase().String() {
@@ -177,6 +180,10 @@ func (a *Agent) openProxy(ctx context.Context, addr string) (ln net.Listener, sh
 			return nil, "", fault.New(string(kind.Conflict), "the agent's service offers no proxy at %s", addr)
 		}
 		return ln, shown, nil
+	}
+	if ap, err := netip.ParseAddrPort(addr); a.cfg.Hosted && a.ForAnother() && (err != nil || ap.Port() < firstFreePort) {
+		return nil, "", fault.New(localapi.CodePermission, "this agent has rights that you have not, so it takes no port below %d for you", firstFreePort).
+			WithHint("choose another: warp-cli proxy port N")
 	}
 	if ln, err = proxy.Listen(ctx, addr, a.cfg.AllowRemoteProxy); err != nil {
 		return nil, "", err
