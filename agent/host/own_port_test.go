@@ -95,6 +95,9 @@ func TestSession_OwnPort(t *testing.T) {
 
 	h = h.restart()
 	shared = h.ready.Proxy
+	eventually(t, "both are connected again", func() bool {
+		return h.statusOf("1000", "default").State == localapi.Connected && h.statusOf("1000", "globex").State == localapi.Connected
+	})
 	shows("after a restart", own, shared)
 	leads(1000, own, "acme alice@acme")
 	must(t, h.set("1000", "default", localapi.SettingProxyPort, ""))
