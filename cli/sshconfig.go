@@ -37,7 +37,9 @@ configuration says of a host (HostName, ProxyCommand, ProxyJump, User ...) stand
 it. Never taken are localhost, *.local and the names of public code hosts. With --suffix
 only names that end in it are: --suffix weft for web-1.weft. With --addresses the
 addresses of targets in the selected network are taken as well, where the gateway speaks
-SSH: a machine of your own network with the same address is not reached then.
+SSH: a machine of your own network with the same address is not reached then. With
+--profile names are those of that profile; otherwise WARP_PROFILE, or the current one,
+counts at each connection.
 
 Without a flag: says what is installed. --uninstall leaves the files as they were.`,
 		Example: `  warp-cli ssh-config --install
@@ -130,6 +132,9 @@ and with another code otherwise. It says nothing.`,
 
 // sshPlan is what ssh-config would write.
 func (a *app) sshPlan(ctx context.Context, names sshNames) (sshPaths, sshFile, error) {
+	if a.session.forUser != "" {
+		return sshPaths{}, sshFile{}, usageErrorHint("run it as that user", "what ssh is told is for the account that runs it; --for-user cannot be written there")
+	}
 	// The socket is written only when it was asked for: the default may change with the session.
 	socket := a.socketPath()
 	if runtime.GOOS == "windows" {
@@ -168,8 +173,8 @@ func (a *app) sshFile(names sshNames, socket string) (sshPaths, sshFile, error) 
 		}
 	}
 	return p, sshFile{
-		goos: runtime.GOOS, self: a.callable(self), socket: socket, suffix: strings.TrimPrefix(names.suffix, "."),
-		addresses: names.addresses, known: p.known, caFile: p.authorities,
+		goos: runtime.GOOS, self: a.callable(self), socket: socket, profile: a.session.profile,
+		suffix: strings.TrimPrefix(names.suffix, "."), addresses: names.addresses, known: p.known, caFile: p.authorities,
 	}, nil
 }
 

@@ -73,6 +73,7 @@ serves until interrupted. On Linux only connections of your own account are serv
 	f.DurationVar(&o.timeout, "timeout", 0, "without a program: end after this `time` in any case (default: never)")
 	f.DurationVar(&o.idle, "idle", 0, "without a program: end after this `time` without a connection (default: never)")
 	a.vnetFlag(cmd, &o.vnet)
+	a.completeFlag(cmd, "user", a.fromTargets(addUsernames))
 	return cmd
 }
 

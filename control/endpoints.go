@@ -13,7 +13,7 @@ type serveFunc = func(context.Context, *call) (answer, error)
 func (c *Control) routes() *router {
 	t := &router{}
 	for pattern, serve := range c.managementEndpoints() {
-		t.add(pattern, &endpoint{auth: authAPI, area: areaOf(pattern), reads: strings.HasPrefix(pattern, "GET "), serve: serve})
+		t.add(pattern, &endpoint{auth: authAPI, area: areaOf(pattern), reads: readsOnly(pattern), serve: serve})
 	}
 	for pattern, e := range map[string]*endpoint{
 		"GET " + api.PathHealth:                  {auth: authNone, serve: c.health},
@@ -41,6 +41,12 @@ func (c *Control) routes() *router {
 		t.add(pattern, e)
 	}
 	return t
+}
+
+// readsOnly reports whether a permission to read is enough for a management endpoint. A tunnel's token is the credential of
+// its connectors: whoever has it can stand between users and targets.
+func readsOnly(pattern string) bool {
+	return strings.HasPrefix(pattern, "GET ") && !strings.HasSuffix(pattern, "/cfd_tunnel/{id}/token")
 }
 
 // managementEndpoints are those of the public API that this one is compatible with.
