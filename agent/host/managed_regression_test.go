@@ -8,6 +8,7 @@ import (
 
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
+	"weft/internal/testwait"
 )
 
 // The administrator's file is the machine's: read anew for one session, it left the others of the service as they were,
@@ -40,7 +41,7 @@ func TestHost_ManagedForAll_regression(t *testing.T) {
 			t.Errorf("user %s removes the profile: %v", account, err)
 		}
 	}
-	eventually(t, "the paused session is up", func() bool { return h.statusOf("1001", "").State == localapi.Connected })
+	testwait.Until(t, "the paused session is up", func() bool { return h.statusOf("1001", "").State == localapi.Connected })
 
 	// A session that was down before a restart is up after it.
 	must(t, os.Remove(file))
