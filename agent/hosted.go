@@ -57,11 +57,7 @@ func Resumes(dir string) bool {
 // Locked reports whether the administrator's file wants the tunnel of every registration up. One that cannot be read
 // keeps the agents from starting at all.
 func (cfg Config) Locked() bool {
-	paths := cfg.ManagedFiles
-	if paths == nil {
-		paths = mdm.Paths()
-	}
-	p, _, err := mdm.Load(paths)
+	p, _, err := mdm.Load(cfg.ManagedPaths())
 	return err == nil && p != nil && p.SwitchLocked != nil && *p.SwitchLocked
 }
 

@@ -12,7 +12,7 @@ var (
 	ParseSSH     = func(args []string) (SSHLine, error) { l, err := parseSSH(args); return SSHLine{l}, err }
 	ProxyCommand = proxyCommand
 	QuoteFor     = quoteFor
-	HostKeyAlias = hostKeyAlias
+	HostKeyAlias = targetAlias
 	LookupCode   = lookupCode
 )
 
@@ -57,7 +57,9 @@ func (s SSHLine) Port() uint16 { return s.l.port }
 func (s SSHLine) VNET() string { return s.l.vnet }
 
 // Argv puts the line together.
-func (s SSHLine) Argv(proxy, alias string) []string { return s.l.argv(proxy, alias) }
+func (s SSHLine) Argv(proxy, alias string) []string {
+	return s.l.argv(proxy, hostIdentity{alias: alias})
+}
 
 // ExitRows returns the exit codes and, in the same order, their error codes.
 func ExitRows() (codes []int, reasons [][]string) {

@@ -27,6 +27,7 @@ import (
 	"weft/agent/origin"
 	"weft/agent/relay"
 	"weft/internal/kind"
+	"weft/internal/localsock"
 )
 
 // DefaultListen is where the proxy listens unless told otherwise.
@@ -45,6 +46,10 @@ type Config struct {
 	// Authorize refuses a connection by an error, a *fault.Error; nil lets everybody in.
 	Authorize func(net.Conn) error
 	Logger    *slog.Logger
+	// TCPPeer and UDPOwners name the accounts behind a connection, and behind an address that datagrams come from; nil:
+	// localsock's.
+	TCPPeer   func(net.Conn) (localsock.Caller, error)
+	UDPOwners func(netip.AddrPort) ([]localsock.Caller, error)
 	// MaxConns bounds the open connections; 0 means 4096.
 	MaxConns int
 	// HandshakeTimeout bounds the time until the request is read; 0 means 10 s.
@@ -91,6 +96,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.MaxConns == 0 {
 		cfg.MaxConns = 4096
+	}
+	if cfg.TCPPeer == nil {
+		cfg.TCPPeer = localsock.TCPPeer
 	}
 	if cfg.HandshakeTimeout == 0 {
 		cfg.HandshakeTimeout = 10 * time.Second
