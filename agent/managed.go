@@ -77,14 +77,13 @@ func (a *Agent) RefreshManaged(ctx context.Context) (localapi.ManagedConfig, err
 
 // ReloadManaged is RefreshManaged for this agent alone.
 func (a *Agent) ReloadManaged(ctx context.Context) (localapi.ManagedConfig, error) {
-	before := a.policy.Load()
 	if err := a.loadManaged(); err != nil {
 		f := fault.From(err)
 		return localapi.ManagedConfig{}, f.WithHint("%s; what was in force before stays so", f.Hint)
 	}
 	if err := a.changePreferences(ctx, func(*preferences) {}); err != nil {
-		a.policy.Store(before)
-		return localapi.ManagedConfig{}, err
+		// What else the file says must hold all the same: anybody can occupy the port that it names.
+		a.stopProxy(ctx, err)
 	}
 	if a.locked() && a.registration() != nil {
 		if err := a.changeSettings(func(s *settings) { s.Connect, s.ResumeAt = true, time.Time{} }); err != nil {
