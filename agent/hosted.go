@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"weft/agent/forward"
 	"weft/agent/localapi"
 	"weft/agent/mdm"
 	"weft/agent/statefile"
@@ -36,10 +37,14 @@ func (a *Agent) ForAnother() bool {
 	return err != nil || a.cfg.Owner != nil && !a.cfg.Owner.SameUser(me)
 }
 
-// Resumes reports whether dir holds a registration whose tunnel was up when the agent ended, or should be up after a pause.
+// Resumes reports whether dir holds a registration whose agent must run though nobody asks for it: its tunnel was up when
+// it ended, a pause of it has an end, or it keeps forwards, which listen without a tunnel too.
 func Resumes(dir string) bool {
 	if !HasRegistration(dir) {
 		return false
+	}
+	if forward.Kept(dir) {
+		return true
 	}
 	b, err := os.ReadFile(filepath.Join(dir, settingsFile))
 	if err != nil {
@@ -52,11 +57,7 @@ func Resumes(dir string) bool {
 // Locked reports whether the administrator's file wants the tunnel of every registration up. One that cannot be read
 // keeps the agents from starting at all.
 func (cfg Config) Locked() bool {
-	paths := cfg.ManagedFiles
-	if paths == nil {
-		paths = mdm.Paths()
-	}
-	p, _, err := mdm.Load(paths)
+	p, _, err := mdm.Load(cfg.ManagedPaths())
 	return err == nil && p != nil && p.SwitchLocked != nil && *p.SwitchLocked
 }
 
@@ -75,9 +76,13 @@ func HasRegistration(dir string) bool {
 }
 
 // Idle reports whether nothing is lost if the agent is ended and started again at its next use: no tunnel is wanted, now
-// or after a pause, no flow is open, nobody follows its events.
+// or at the end of a pause, no forward listens, no flow is open, no enrolment is due, nobody follows its events.
 func (a *Agent) Idle() bool {
-	if a.wantsConnection() || a.paused() {
+	// In this order: an enrolment ends by asking for the tunnel.
+	if a.enrolmentDue() || a.enrolling.Load() || a.willConnect() {
+		return false
+	}
+	if m := a.forwards.Load(); m != nil && len(m.List()) > 0 {
 		return false
 	}
 	if open, _, _ := a.flows.count(); open > 0 {
@@ -89,11 +94,11 @@ func (a *Agent) Idle() bool {
 	return len(b.subs) == 0
 }
 
-// paused reports whether the tunnel comes up again by itself.
-func (a *Agent) paused() bool {
+// willConnect reports whether the tunnel is wanted, now or at the end of a pause.
+func (a *Agent) willConnect() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.reg != nil && !a.settings.ResumeAt.IsZero()
+	return a.settings.Connect || !a.settings.ResumeAt.IsZero()
 }
 
 // Connects reports whether the tunnel is up or wanted.

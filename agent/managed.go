@@ -24,9 +24,12 @@ type managedFile struct {
 	at     time.Time
 }
 
-func (a *Agent) managedPaths() []string {
-	if a.cfg.ManagedFiles != nil {
-		return a.cfg.ManagedFiles
+func (a *Agent) managedPaths() []string { return a.cfg.ManagedPaths() }
+
+// ManagedPaths are where the administrator's settings are looked for.
+func (cfg *Config) ManagedPaths() []string {
+	if cfg.ManagedFiles != nil {
+		return cfg.ManagedFiles
 	}
 	return mdm.Paths()
 }
@@ -66,28 +69,35 @@ func (a *Agent) ManagedConfig() localapi.ManagedConfig {
 }
 
 // RefreshManaged implements server.Agent: it reads the file again and does what it says, and so do the other agents of
-// the service: the file is the machine's. After an error the old settings stay in force.
+// the service: the file is the machine's. A file that cannot be read or understood leaves what was in force.
 func (a *Agent) RefreshManaged(ctx context.Context) (localapi.ManagedConfig, error) {
-	c, err := a.ReloadManaged(ctx)
-	if err == nil && a.cfg.OnManaged != nil {
-		a.cfg.OnManaged(ctx)
-	}
-	return c, err
-}
-
-// ReloadManaged is RefreshManaged for this agent alone.
-func (a *Agent) ReloadManaged(ctx context.Context) (localapi.ManagedConfig, error) {
-	if err := a.loadManaged(); err != nil {
+	if err := a.ReloadManaged(ctx); err != nil {
 		f := fault.From(err)
 		return localapi.ManagedConfig{}, f.WithHint("%s; what was in force before stays so", f.Hint)
 	}
+	if a.cfg.ManagedChanged != nil {
+		a.cfg.ManagedChanged(ctx)
+	}
+	return a.ManagedConfig(), nil
+}
+
+// ReloadManaged is RefreshManaged for this agent alone. What the file says is in force afterwards even where a port
+// cannot be had, since anybody can occupy it: then there is no proxy, which a notice says.
+func (a *Agent) ReloadManaged(ctx context.Context) error {
+	if err := a.loadManaged(); err != nil {
+		return err
+	}
 	if err := a.changePreferences(ctx, func(*preferences) {}); err != nil {
-		// What else the file says must hold all the same: anybody can occupy the port that it names.
 		a.stopProxy(ctx, err)
 	}
+	return a.followManaged(ctx)
+}
+
+// followManaged does what the file that was just read asks for beside the proxy.
+func (a *Agent) followManaged(ctx context.Context) error {
 	if a.locked() && a.registration() != nil {
 		if err := a.changeSettings(func(s *settings) { s.Connect, s.ResumeAt = true, time.Time{} }); err != nil {
-			return localapi.ManagedConfig{}, err
+			return err
 		}
 	}
 	select {
@@ -95,7 +105,7 @@ func (a *Agent) ReloadManaged(ctx context.Context) (localapi.ManagedConfig, erro
 	default:
 	}
 	a.log.InfoContext(ctx, "managed settings read", "path", a.policy.Load().path)
-	return a.ManagedConfig(), nil
+	return nil
 }
 
 // SetManagedConfig implements server.Agent: it puts the file in place, whole or not at all. The caller is privileged.
@@ -167,16 +177,20 @@ func (a *Agent) enrolManaged(ctx context.Context) error {
 	}
 }
 
+// enrolmentDue reports whether this device is to be registered as the administrator's file says, and is not yet. Whoever
+// asks the service for a status must not become whom the administrator enrols.
+func (a *Agent) enrolmentDue() bool {
+	return a.managed().Enrols() && a.registration() == nil && !a.ForAnother()
+}
+
 // tryManaged reports whether another attempt may succeed.
 func (a *Agent) tryManaged(ctx context.Context) (again bool) {
-	m := a.managed()
-	if m.Enrolment == "" && m.EnrolmentFile == "" || a.registration() != nil {
+	if !a.enrolmentDue() {
 		return false
 	}
-	if a.ForAnother() {
-		return false // whoever asks the service for a status must not become whom the administrator enrols
-	}
-	enrolment, err := m.ReadEnrolment()
+	a.enrolling.Store(true)
+	defer a.enrolling.Store(false)
+	enrolment, err := a.managed().ReadEnrolment()
 	if err == nil {
 		_, err = a.Register(ctx, enrolment)
 	}

@@ -212,8 +212,8 @@ func (h *Host) runAgent(ctx context.Context, s *session) error {
 		return err
 	}
 	cfg.Owner = &owner
+	cfg.ManagedChanged = h.reloadManaged
 	cfg.ProxyAuthorize = func(c net.Conn) error { return h.mayUseProxy(c, s) }
-	cfg.OnManaged = func(ctx context.Context) { h.reloadManaged(ctx, s) }
 	cfg.OnReady = func(agent.Ready) {
 		h.present(s.account)
 		close(s.ready)
@@ -273,32 +273,6 @@ func (h *Host) present(ac *account) {
 		if t.inbox.open() {
 			t.s.agent.SetProxyAddress(t.proxy)
 		}
-	}
-}
-
-// reloadManaged has every other session do what the administrator's file says now, and starts those that it wants up.
-func (h *Host) reloadManaged(ctx context.Context, except *session) {
-	var running []*session
-	h.mu.Lock()
-	for _, s := range h.sessions {
-		select {
-		case <-s.ready:
-			if s != except && !s.ending {
-				s.uses++
-				running = append(running, s)
-			}
-		default: // it reads the file as it starts
-		}
-	}
-	h.mu.Unlock()
-	for _, s := range running {
-		if _, err := s.agent.ReloadManaged(ctx); err != nil {
-			h.log.ErrorContext(ctx, "read managed settings again", "user_id", s.key.account, "dir", s.key.dir, "error", err)
-		}
-		h.release(s)
-	}
-	if h.cfg.Agent.Locked() {
-		h.resume(ctx)
 	}
 }
 

@@ -61,7 +61,7 @@ type packetFlow struct {
 
 // associate serves the association until its TCP connection ends.
 func (s *Server) associate(ctx context.Context, c *conn, user string, req request) error {
-	ctx = origin.With(ctx, c.origin(origin.SOCKS))
+	ctx = origin.With(ctx, origin.Of(origin.SOCKS, c))
 	defer s.associations.Add(-1)
 	if s.associations.Add(1) > maxAssociations {
 		s.refused.Add(1)

@@ -204,15 +204,6 @@ type conn struct {
 	r *bufio.Reader
 }
 
-// origin says who asked for a flow.
-func (c *conn) origin(by origin.Entrance) origin.Origin {
-	o := origin.Origin{Entrance: by}
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		o.Client = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
-	}
-	return o
-}
-
 // opening is what a handshake came to.
 type opening struct {
 	flow  relay.Flow // nil: the connection ends
@@ -305,7 +296,7 @@ func (s *Server) authorize(ctx context.Context, c *conn) error {
 
 // dial asks the dialer; the handshake's deadline no longer applies.
 func (s *Server) dial(ctx context.Context, c *conn, by origin.Entrance, d localapi.Dial) (relay.Flow, *fault.Error) {
-	ctx, cancel := context.WithTimeout(origin.With(ctx, c.origin(by)), s.cfg.DialTimeout)
+	ctx, cancel := context.WithTimeout(origin.With(ctx, origin.Of(by, c)), s.cfg.DialTimeout)
 	defer cancel()
 	if err := c.SetDeadline(time.Now().Add(s.cfg.DialTimeout + s.cfg.HandshakeTimeout)); err != nil {
 		return nil, fault.From(err)
