@@ -60,3 +60,39 @@ func TestHost_ManagedForAll_regression(t *testing.T) {
 		t.Errorf("%d sessions run after a restart; want 2", n)
 	}
 }
+
+// One user with a few profiles took every session of the machine.
+func TestHost_OneUserLeavesRoom_regression(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.MaxSessions = 4
+	h := start(t, cfg)
+	ctx := t.Context()
+	var releases []func()
+	defer func() {
+		for _, release := range releases {
+			release()
+		}
+	}()
+	for i, profile := range []string{"default", "b", "c", "d"} {
+		if i > 0 {
+			_, err := h.AddProfile(ctx, "1000", profile)
+			must(t, err)
+		}
+		_, release, err := h.Session(ctx, "1000", profile)
+		if full := i >= 2; full != (code(err) == "limit") {
+			t.Errorf("session %d of one user: %v", i+1, err)
+		}
+		if err == nil {
+			releases = append(releases, release)
+		}
+	}
+	_, release, err := h.Session(ctx, "1001", "")
+	must(t, err)
+	releases = append(releases, release)
+	// One that is idle makes place for another of the same user.
+	releases[0]()
+	releases = releases[1:]
+	_, release, err = h.Session(ctx, "1000", "d")
+	must(t, err)
+	releases = append(releases, release)
+}
