@@ -42,8 +42,19 @@ func (r *NetworkRule) Validate(lists []List) error {
 	if r.Action != ActionAllow && r.Action != ActionBlock {
 		return kind.New(kind.Invalid, "action %q: network rules allow or block", clip(r.Action))
 	}
-	_, err := compileNetworkRule(r, namedLists(lists))
+	_, err := compileNetworkRule(r, netexpr.NewCompiler(namedLists(lists)))
 	return err
+}
+
+// ValidateNetworkRules returns the first rule that Validate would refuse, and why; nil, nil when there is none.
+func ValidateNetworkRules(rules []NetworkRule, lists []List) (*NetworkRule, error) {
+	c := netexpr.NewCompiler(namedLists(lists))
+	for i := range rules {
+		if _, err := compileNetworkRule(&rules[i], c); err != nil {
+			return &rules[i], err
+		}
+	}
+	return nil, nil
 }
 
 // ListsOf returns the IDs of the lists that r names, as far as its expressions can be read.
@@ -82,7 +93,7 @@ func (c *compiler) compileNetworkRules(in []NetworkRule, lists []List) {
 	if len(in) == 0 {
 		return
 	}
-	rules, named := slices.Clone(in), namedLists(lists)
+	rules, named := slices.Clone(in), netexpr.NewCompiler(namedLists(lists))
 	slices.SortStableFunc(rules, func(a, b NetworkRule) int {
 		return cmp.Or(cmp.Compare(a.Precedence, b.Precedence), cmp.Compare(a.ID, b.ID))
 	})
@@ -108,7 +119,7 @@ func namedLists(lists []List) netexpr.Lists {
 }
 
 // compileNetworkRule compiles the three expressions; what fails is left nil.
-func compileNetworkRule(r *NetworkRule, lists netexpr.Lists) (networkRule, error) {
+func compileNetworkRule(r *NetworkRule, c *netexpr.Compiler) (networkRule, error) {
 	out := networkRule{source: r}
 	var first error
 	for _, part := range []struct {
@@ -121,7 +132,7 @@ func compileNetworkRule(r *NetworkRule, lists netexpr.Lists) (networkRule, error
 	} {
 		e, err := netexpr.Parse(part.src)
 		if err == nil {
-			*part.to, err = e.Compile(lists)
+			*part.to, err = c.Compile(e)
 		}
 		if err != nil && first == nil {
 			first = kind.New(kind.Invalid, "%s: %s", part.field, err)

@@ -87,6 +87,8 @@ type Config struct {
 	HostProxy func(ctx context.Context) (ln net.Listener, shown string)
 	// ProxyAuthorize refuses a connection to the proxy by an error, a *fault.Error, when Hosted; nil refuses nobody.
 	ProxyAuthorize func(net.Conn) error
+	// ManagedChanged, when Hosted, is called after the agent has read the administrator's file because somebody asked it to.
+	ManagedChanged func(context.Context)
 	// Owner is whose agent this is. nil: this process's account.
 	Owner *localsock.Caller
 	// Dir is the state directory, opened by the host, which closes it. nil: Run opens StateDir.
@@ -102,9 +104,8 @@ type Ready struct {
 // Agent is the daemon. Its exported methods are safe for concurrent use.
 type Agent struct {
 	cfg     Config
-	log     *slog.Logger // writes into logRing and ring too
+	log     *slog.Logger // writes into logRing too
 	logRing *logring.Ring
-	ring    *diag.Log // the end of the log, for diag
 	// started is when New was called.
 	started time.Time
 	dir     *statefile.Dir
@@ -120,6 +121,7 @@ type Agent struct {
 	// forwards is nil until Run.
 	forwards atomic.Pointer[forward.Manager]
 
+	enrolling        atomic.Bool // as the administrator's file says
 	controlConnected atomic.Bool
 	lastContact      atomic.Int64 // Unix nanoseconds; 0: never
 
@@ -186,10 +188,10 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines, ring := logring.New(), new(diag.Log)
-	cfg.Logger = ring.Tee(slog.New(lines.Tee(cfg.Logger.Handler())))
+	lines := logring.New()
+	cfg.Logger = slog.New(lines.Tee(cfg.Logger.Handler()))
 	a := &Agent{
-		cfg: cfg, log: cfg.Logger, logRing: lines, ring: ring, started: time.Now(), flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Logger, logRing: lines, started: time.Now(), flows: newFlowTable(maxFlows), kick: make(chan struct{}, 1),
 		resumeKick: make(chan struct{}, 1), enrolKick: make(chan struct{}, 1), beats: make(chan chan<- struct{}),
 	}
 	a.trim.collect = collectTwice
@@ -296,6 +298,9 @@ func (a *Agent) ready(ctx context.Context, proxyLn net.Listener) {
 func (a *Agent) listenSocket(ctx context.Context) (*localsock.Listener, error) {
 	if a.cfg.Hosted {
 		return nil, nil
+	}
+	if a.cfg.Listener != nil {
+		return a.cfg.Listener, nil
 	}
 	return ListenSocket(ctx, a.cfg.Socket)
 }

@@ -22,6 +22,9 @@ const (
 	maxInterfaces  = 256
 )
 
+// noHostProxy is said of a session that the service's proxy does not lead to, which is no fault.
+const noHostProxy = "the service has no proxy, or it leads to another profile of yours"
+
 // Log implements server.Agent.
 func (a *Agent) Log() *logring.Ring { return a.logRing }
 
@@ -131,13 +134,16 @@ func (a *Agent) Connectivity(ctx context.Context) localapi.Connectivity {
 	try("proxy", func(context.Context) (string, error) {
 		p := a.preferred()
 		st := a.Status()
-		if mode, _ := a.mode(&p); mode == localapi.ModeProxy && st.ProxyAddress == "" {
-			return "", fault.New("unavailable", "the mode is proxy, and the proxy does not listen")
+		mode, _ := a.mode(&p)
+		switch {
+		case st.ProxyAddress != "":
+			return "listens on " + st.ProxyAddress, nil
+		case mode != localapi.ModeProxy:
+			return "off: the mode is " + mode, nil
+		case a.usesHostProxy():
+			return noHostProxy, nil
 		}
-		if st.ProxyAddress == "" {
-			return "off: the mode is " + localapi.ModeTunnelOnly, nil
-		}
-		return "listens on " + st.ProxyAddress, nil
+		return "", fault.New("unavailable", "the mode is proxy, and the proxy does not listen")
 	})
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/user"
 	"runtime"
 	"strings"
 	"time"
@@ -41,8 +42,19 @@ func (a *Agent) Diag(ctx context.Context, q localapi.DiagRequest) (localapi.Diag
 // subject is this agent as the checks see it.
 func (a *Agent) subject() diag.Subject {
 	s := diag.Subject{
-		StateDir: a.cfg.StateDir, ProxyListen: a.cfg.ProxyListen, Status: a.Status(), FlowLimit: a.flows.limit, Errors: a.ring.Errors(),
-		WriteState: a.writeTest,
+		StateDir: a.cfg.StateDir, Status: a.Status(), FlowLimit: a.flows.limit, WriteState: a.writeTest,
+	}
+	p := a.preferred()
+	mode, _ := a.mode(&p)
+	s.ProxyShared = a.usesHostProxy()
+	switch {
+	case mode != localapi.ModeProxy:
+		s.ProxyOff = "the mode is " + mode
+	case s.ProxyShared && s.Status.ProxyAddress == "":
+		s.ProxyOff = noHostProxy
+	}
+	for _, l := range a.logRing.Errors() {
+		s.Errors = append(s.Errors, diag.LoggedError{Time: l.Time, Message: l.Message})
 	}
 	s.Flows, _, s.FlowsRefused = a.flows.count()
 	if r := a.registration(); r != nil {
@@ -136,8 +148,19 @@ func (a *Agent) Bundle(ctx context.Context, q localapi.BundleRequest) (localapi.
 		}
 		b.Files = append(b.Files, localapi.BundleFile{Name: f.name, Text: scrub.Text(string(text)) + "\n"})
 	}
-	b.Files = append(b.Files, localapi.BundleFile{Name: "log.txt", Text: scrub.Text(strings.Join(a.ring.Lines(), "\n")) + "\n"})
+	b.Files = append(b.Files, localapi.BundleFile{Name: "log.txt", Text: scrub.Text(a.logText())})
 	return b, nil
+}
+
+// logText is what is remembered of the log, a line for each.
+func (a *Agent) logText() string {
+	lines, _, _ := a.logRing.After(0)
+	var b strings.Builder
+	for i := range lines {
+		b.WriteString(lines[i].String())
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // scrubber knows this agent's secrets and names.
@@ -145,6 +168,12 @@ func (a *Agent) scrubber(ctx context.Context, anonymize bool) *redact.Scrubber {
 	s := redact.New(anonymize)
 	if host, err := os.Hostname(); err == nil {
 		s.Name("host", host)
+	}
+	if owner, err := a.Owner(); err == nil { // in a service that is not whom the process runs as
+		if u, err := user.LookupId(owner.Account()); err == nil {
+			s.Name("home", u.HomeDir)
+			s.Name("user", u.Username, u.Name)
+		}
 	}
 	if home, err := os.UserHomeDir(); err == nil && home != "/" {
 		s.Name("home", home)

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"weft/agent/forward"
 	"weft/agent/localapi"
+	"weft/agent/mdm"
 	"weft/agent/statefile"
 	"weft/internal/localsock"
 )
@@ -35,17 +37,36 @@ func (a *Agent) ForAnother() bool {
 	return err != nil || a.cfg.Owner != nil && !a.cfg.Owner.SameUser(me)
 }
 
-// Resumes reports whether dir holds a registration whose tunnel was up when the agent ended.
+// Resumes reports whether dir holds a registration whose agent must run though nobody asks for it: its tunnel was up when
+// it ended, a pause of it has an end, or it keeps forwards, which listen without a tunnel too.
 func Resumes(dir string) bool {
 	if !HasRegistration(dir) {
 		return false
+	}
+	if forward.Kept(dir) {
+		return true
 	}
 	b, err := os.ReadFile(filepath.Join(dir, settingsFile))
 	if err != nil {
 		return false
 	}
 	var s settings
-	return json.Unmarshal(b, &s) == nil && s.Connect
+	return json.Unmarshal(b, &s) == nil && (s.Connect || !s.ResumeAt.IsZero())
+}
+
+// Locked reports whether the administrator's file wants the tunnel of every registration up. One that cannot be read
+// keeps the agents from starting at all.
+func (cfg Config) Locked() bool {
+	p, _, err := mdm.Load(cfg.ManagedPaths())
+	return err == nil && p != nil && p.SwitchLocked != nil && *p.SwitchLocked
+}
+
+// MayUnregister refuses to end a registration that the administrator has locked.
+func (a *Agent) MayUnregister() error {
+	if a.registration() != nil && a.locked() {
+		return errLocked("end this registration")
+	}
+	return nil
 }
 
 // HasRegistration reports whether dir holds a registration, or might: what cannot be looked at counts.
@@ -54,10 +75,14 @@ func HasRegistration(dir string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Idle reports whether nothing is lost if the agent is ended and started again at its next use: no tunnel is wanted,
-// no flow is open, nobody follows its events.
+// Idle reports whether nothing is lost if the agent is ended and started again at its next use: no tunnel is wanted, now
+// or at the end of a pause, no forward listens, no flow is open, no enrolment is due, nobody follows its events.
 func (a *Agent) Idle() bool {
-	if a.wantsConnection() {
+	// In this order: an enrolment ends by asking for the tunnel.
+	if a.enrolmentDue() || a.enrolling.Load() || a.willConnect() {
+		return false
+	}
+	if m := a.forwards.Load(); m != nil && len(m.List()) > 0 {
 		return false
 	}
 	if open, _, _ := a.flows.count(); open > 0 {
@@ -67,6 +92,13 @@ func (a *Agent) Idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.subs) == 0
+}
+
+// willConnect reports whether the tunnel is wanted, now or at the end of a pause.
+func (a *Agent) willConnect() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.settings.Connect || !a.settings.ResumeAt.IsZero()
 }
 
 // Connects reports whether the tunnel is up or wanted.

@@ -24,9 +24,12 @@ type managedFile struct {
 	at     time.Time
 }
 
-func (a *Agent) managedPaths() []string {
-	if a.cfg.ManagedFiles != nil {
-		return a.cfg.ManagedFiles
+func (a *Agent) managedPaths() []string { return a.cfg.ManagedPaths() }
+
+// ManagedPaths are where the administrator's settings are looked for.
+func (cfg *Config) ManagedPaths() []string {
+	if cfg.ManagedFiles != nil {
+		return cfg.ManagedFiles
 	}
 	return mdm.Paths()
 }
@@ -65,8 +68,8 @@ func (a *Agent) ManagedConfig() localapi.ManagedConfig {
 	return c
 }
 
-// RefreshManaged implements server.Agent: it reads the file again and does what it says. After an error the old
-// settings stay in force.
+// RefreshManaged implements server.Agent: it reads the file again and does what it says, and so do the other agents of
+// the service: the file is the machine's. After an error the old settings stay in force.
 func (a *Agent) RefreshManaged(ctx context.Context) (localapi.ManagedConfig, error) {
 	before := a.policy.Load()
 	if err := a.loadManaged(); err != nil {
@@ -77,9 +80,40 @@ func (a *Agent) RefreshManaged(ctx context.Context) (localapi.ManagedConfig, err
 		a.policy.Store(before)
 		return localapi.ManagedConfig{}, err
 	}
-	if locked := a.managed().SwitchLocked; locked != nil && *locked && a.registration() != nil {
+	if err := a.followManaged(ctx); err != nil {
+		return localapi.ManagedConfig{}, err
+	}
+	if a.cfg.ManagedChanged != nil {
+		a.cfg.ManagedChanged(ctx)
+	}
+	return a.ManagedConfig(), nil
+}
+
+// ReloadManaged is RefreshManaged for whom nobody waits: the host, because the file changed. What the file says is in
+// force afterwards even where a port cannot be had: then there is no proxy, which a notice says. A file that cannot be
+// read or understood leaves what was in force.
+func (a *Agent) ReloadManaged(ctx context.Context) error {
+	if err := a.loadManaged(); err != nil {
+		return err
+	}
+	if err := a.changePreferences(ctx, func(*preferences) {}); err != nil {
+		a.log.WarnContext(ctx, "do without the proxy that the managed settings ask for", "error", err)
+		a.status.notice(noticeProxy, "the proxy cannot listen as your administrator asked: "+fault.From(err).Message)
+		a.prefsMu.Lock()
+		err = a.setProxy(ctx, "")
+		a.prefsMu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return a.followManaged(ctx)
+}
+
+// followManaged does what the file that was just read asks for beside the proxy.
+func (a *Agent) followManaged(ctx context.Context) error {
+	if a.locked() && a.registration() != nil {
 		if err := a.changeSettings(func(s *settings) { s.Connect, s.ResumeAt = true, time.Time{} }); err != nil {
-			return localapi.ManagedConfig{}, err
+			return err
 		}
 	}
 	select {
@@ -87,7 +121,7 @@ func (a *Agent) RefreshManaged(ctx context.Context) (localapi.ManagedConfig, err
 	default:
 	}
 	a.log.InfoContext(ctx, "managed settings read", "path", a.policy.Load().path)
-	return a.ManagedConfig(), nil
+	return nil
 }
 
 // SetManagedConfig implements server.Agent: it puts the file in place, whole or not at all. The caller is privileged.
@@ -159,16 +193,20 @@ func (a *Agent) enrolManaged(ctx context.Context) error {
 	}
 }
 
+// enrolmentDue reports whether this device is to be registered as the administrator's file says, and is not yet. Whoever
+// asks the service for a status must not become whom the administrator enrols.
+func (a *Agent) enrolmentDue() bool {
+	return a.managed().Enrols() && a.registration() == nil && !a.ForAnother()
+}
+
 // tryManaged reports whether another attempt may succeed.
 func (a *Agent) tryManaged(ctx context.Context) (again bool) {
-	m := a.managed()
-	if m.Enrolment == "" && m.EnrolmentFile == "" || a.registration() != nil {
+	if !a.enrolmentDue() {
 		return false
 	}
-	if a.ForAnother() {
-		return false // whoever asks the service for a status must not become whom the administrator enrols
-	}
-	enrolment, err := m.ReadEnrolment()
+	a.enrolling.Store(true)
+	defer a.enrolling.Store(false)
+	enrolment, err := a.managed().ReadEnrolment()
 	if err == nil {
 		_, err = a.Register(ctx, enrolment)
 	}

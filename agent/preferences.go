@@ -122,14 +122,15 @@ func (a *Agent) preferred() preferences {
 	return a.prefs
 }
 
-// proxyAddr is where the proxy should listen under p; empty: nowhere.
+// proxyAddr is where the proxy should listen under p; empty: nowhere. The port that an administrator chose for a service
+// is that of its shared proxy: every session has the same one, and only the host can lead each user to their own.
 func (a *Agent) proxyAddr(p *preferences) string {
 	if mode, _ := a.mode(p); mode != localapi.ModeProxy {
 		return ""
 	}
 	port, from := a.proxyPort(p)
 	base := a.proxyBase()
-	if from == localapi.OriginDefault || from == localapi.OriginFlag {
+	if from == localapi.OriginDefault || from == localapi.OriginFlag || a.cfg.Hosted && from == localapi.OriginMDM {
 		return base.String()
 	}
 	return netip.AddrPortFrom(base.Addr(), port).String()
@@ -140,6 +141,8 @@ func (a *Agent) proxyAddr(p *preferences) string {
 func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
 	p := a.preferred()
 	addr := a.proxyAddr(&p)
+	a.prefsMu.Lock()
+	defer a.prefsMu.Unlock()
 	a.proxyAt = addr
 	if a.cfg.Hosted && addr != a.proxyBase().String() {
 		a.leaveHostProxy(ctx)
@@ -164,6 +167,9 @@ func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
 	return nil, nil
 }
 
+// firstFreePort is the first that every user may listen on.
+const firstFreePort = 1024
+
 // openProxy listens at addr; what a host calls its own address is the host's to open.
 func (a *Agent) openProxy(ctx context.Context, addr string) (ln net.Listener, shown string, err error) {
 	if a.cfg.Hosted && addr == a.proxyBase().String() {
@@ -175,10 +181,30 @@ func (a *Agent) openProxy(ctx context.Context, addr string) (ln net.Listener, sh
 		}
 		return ln, shown, nil
 	}
+	if err := a.mayListen(addr); err != nil {
+		return nil, "", err
+	}
 	if ln, err = proxy.Listen(ctx, addr, a.cfg.AllowRemoteProxy); err != nil {
 		return nil, "", err
 	}
 	return ln, ln.Addr().String(), nil
+}
+
+// mayListen refuses a port below 1024 that a user chose who could not have opened it: the service must not lend its rights.
+func (a *Agent) mayListen(addr string) error {
+	ap, err := netip.ParseAddrPort(addr)
+	if err != nil || ap.Port() == 0 || ap.Port() >= firstFreePort || a.managed().ProxyPort != nil || !a.ForAnother() {
+		return nil //nolint:nilerr // what is no address, proxy.Listen refuses
+	}
+	return fault.New(localapi.CodePermission, "this agent has rights that you have not, so it takes no port below %d for you", firstFreePort).
+		WithHint("choose a port from %d on: warp-cli proxy port N", firstFreePort)
+}
+
+// usesHostProxy reports whether the proxy is what the host offers: its shared port, or one that it chose.
+func (a *Agent) usesHostProxy() bool {
+	a.prefsMu.Lock()
+	defer a.prefsMu.Unlock()
+	return a.cfg.Hosted && a.proxyAt == a.proxyBase().String()
 }
 
 // leaveHostProxy lets the host refuse at once what it would lead here.
@@ -257,11 +283,21 @@ func (a *Agent) setProxy(ctx context.Context, addr string) error {
 	return nil
 }
 
+// locked reports whether the administrator wants the tunnel up, whatever the user wants.
+func (a *Agent) locked() bool {
+	l := a.managed().SwitchLocked
+	return l != nil && *l
+}
+
+func errLocked(doing string) error {
+	return fault.New(localapi.CodePermission, "your administrator does not let this device %s (mdm: switch_locked)", doing).
+		WithHint("to see what is managed run: warp-cli mdm get-configs")
+}
+
 // Pause implements server.Agent: it disconnects for d, or for as long as auto_connect says when d is 0.
 func (a *Agent) Pause(ctx context.Context, d time.Duration) (localapi.Status, error) {
-	if locked := a.managed().SwitchLocked; locked != nil && *locked {
-		return localapi.Status{}, fault.New(localapi.CodePermission, "your administrator does not let this device disconnect (mdm: switch_locked)").
-			WithHint("to see what is managed run: warp-cli mdm get-configs")
+	if a.locked() {
+		return localapi.Status{}, errLocked("disconnect")
 	}
 	p := a.preferred()
 	if minutes, _ := a.autoConnect(&p); minutes > 0 && (d == 0 || d > time.Duration(minutes)*time.Minute) {

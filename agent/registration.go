@@ -84,6 +84,9 @@ func (a *Agent) load(ctx context.Context) error {
 	if err := a.dir.Read(settingsFile, &a.settings); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		a.log.WarnContext(ctx, "read settings", "error", err)
 	}
+	if a.locked() {
+		a.settings.Connect, a.settings.ResumeAt = true, time.Time{}
+	}
 	var c cachedState
 	switch err := a.dir.Read(stateFile, &c); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -131,8 +134,9 @@ func (a *Agent) Register(ctx context.Context, enrolment string) (localapi.Regist
 	ctx = context.WithoutCancel(ctx)
 	where, err := a.vault.save(ctx, sec)
 	r.KeyStore = where.store
+	set := settings{Connect: a.locked()}
 	if err == nil {
-		err = a.dir.Write(settingsFile, settings{})
+		err = a.dir.Write(settingsFile, set)
 	}
 	if err == nil {
 		err = a.dir.Write(registrationFile, r)
@@ -144,7 +148,7 @@ func (a *Agent) Register(ctx context.Context, enrolment string) (localapi.Regist
 		a.noticeFile(where.why)
 	}
 	a.mu.Lock()
-	a.reg, a.settings = r, settings{}
+	a.reg, a.settings = r, set
 	a.mu.Unlock()
 	a.status.set(localapi.Disconnected, localapi.ReasonManual, "")
 	a.log.InfoContext(ctx, "device registered", "device_id", r.DeviceID, "key_store", r.KeyStore)
@@ -232,6 +236,9 @@ func (a *Agent) Unregister(ctx context.Context) error {
 	r := a.registration()
 	if r == nil {
 		return errNotRegistered()
+	}
+	if err := a.MayUnregister(); err != nil {
+		return err
 	}
 	ctx = context.WithoutCancel(ctx) // half a deletion is worse than none
 	told := a.unregisterAtControl(ctx, r)

@@ -130,6 +130,9 @@ type GatewaySyncSelf struct {
 	StaleAfterSeconds int `json:"stale_after_seconds"`
 	// SSHCAPublicKey is the authorized_keys form of the CA that signs upstream logins; empty: no CA yet, SSH is refused with that reason.
 	SSHCAPublicKey string `json:"ssh_ca_public_key"`
+	// SSHHostCAs sign the gateway's own host keys, in authorized_keys form, the newest, which signs from now on, first. Agents
+	// trust all of them and no others.
+	SSHHostCAs []string `json:"ssh_host_cas,omitempty"`
 	// ExplainAlmost lets users know of a policy that includes them and still does not let them in.
 	ExplainAlmost bool `json:"explain_almost,omitempty"`
 }

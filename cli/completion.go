@@ -83,11 +83,7 @@ func (a *app) completeTargetFilters(cmd *cobra.Command) {
 	a.completeFlag(cmd, "protocol", func(_ *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
 		return startingWith(protocolNames(), strings.ToUpper(s)), cobra.ShellCompDirectiveNoFileComp
 	})
-	a.completeFlag(cmd, "username", a.fromTargets(func(t *localapi.Target, add func(string)) {
-		for _, u := range t.Usernames {
-			add(u)
-		}
-	}))
+	a.completeFlag(cmd, "username", a.fromTargets(addUsernames))
 	a.completeFlag(cmd, "attribute", a.fromTargets(func(t *localapi.Target, add func(string)) {
 		for k, v := range t.Attributes {
 			add(k + "=" + v)
@@ -215,6 +211,12 @@ func names(t *localapi.Target) []string {
 func addNames(t *localapi.Target, add func(string)) {
 	for _, name := range names(t) {
 		add(name)
+	}
+}
+
+func addUsernames(t *localapi.Target, add func(string)) {
+	for _, u := range t.Usernames {
+		add(u)
 	}
 }
 

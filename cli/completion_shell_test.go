@@ -46,6 +46,9 @@ func TestCompletion_RealShells(t *testing.T) {
 				{"warp-cli target list --attribute hostname=a\t", "hostname=az-target"},
 				{"warp-cli ssh bob@az-target.\t", "az-target.b1net"},
 				{"warp-cli nc do-target.a1net 22\t", "do-target.a1net 22 "},
+				{"warp-cli profile use ac\t", "profile use acme"},
+				{"warp-cli forward remove d\t", "forward remove db"},
+				{"warp-cli target connect do-target.a1net:22\t", "do-target.a1net:22 "},
 			} {
 				s.completes(t, c.typed, c.want)
 			}

@@ -18,7 +18,7 @@ func newDiag(a *app) *cobra.Command {
 	var o diagOptions
 	cmd := &cobra.Command{
 		Use:   "diag",
-		Short: "Look for what is wrong with the agent, this machine and the way to the gateway",
+		Short: "Look for what is wrong with agent, machine and the way to the gateway",
 		Long: `Runs some thirty checks and says what was found, with what to do about it. The order of
 the checks is that of cause and effect: begin with the first that failed.
 

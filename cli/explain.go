@@ -17,7 +17,7 @@ func newExplain(a *app) *cobra.Command {
 	var q localapi.ExplainRequest
 	cmd := &cobra.Command{
 		Use:   "explain TARGET[:PORT]",
-		Short: "Show, step by step, whether and how you reach a target, and what is in the way",
+		Short: "Show step by step how you reach a target, or what is in the way",
 		Long: `Walks the whole way to a target: name, target, virtual network, route, device,
 identity, policy, login, connector, TCP, SSH host key and SSH login. It stops at the
 first step that fails, and says why and what to do.
@@ -30,7 +30,8 @@ what the device's own list can answer is answered from that.
 The exit code is 0 when nothing is in the way, and 16 when something is.`,
 		Example: `  warp-cli explain web-1:22 --as root
   warp-cli explain 10.20.0.5:5432 --vnet staging --json`,
-		Args: args(1, 1, "TARGET[:PORT] [--as USER] [--vnet VNET]"),
+		Args:              args(1, 1, "TARGET[:PORT] [--as USER] [--vnet VNET]"),
+		ValidArgsFunction: a.completeConnect,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if q.Name, q.Port, err = parseTargetPort(args[0]); err != nil {
@@ -51,8 +52,9 @@ The exit code is 0 when nothing is in the way, and 16 when something is.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&q.Login, "as", "", "also explain an SSH login as this UNIX `user`, and try it")
-	f.StringVar(&q.VNET, "vnet", "", "in this virtual `network` (name or ID; environment: WARP_VNET)")
 	f.BoolVar(&q.Offline, "offline", false, "ask nobody: answer from what this device knows")
+	a.vnetFlag(cmd, &q.VNET)
+	a.completeFlag(cmd, "as", a.fromTargets(addUsernames))
 	return cmd
 }
 

@@ -53,10 +53,18 @@ func (s *SSHPaths) Refresh(text, authorities string) error { return s.p.refresh(
 
 // BuiltinProgram is the program for a protocol on a system; nil: there is none.
 func BuiltinProgram(goos, protocol string) []string {
-	to := &connection{protocol: protocol, target: "t", alias: "weft-t-22"}
+	to := &connection{protocol: protocol, target: "t", identity: hostIdentity{alias: "weft-t-22"}}
 	to.dial.Name, to.dial.VNET, to.dial.Port = "10.0.0.1", "v", 22
 	if t := builtin(goos, protocol, to); t != nil {
 		return t.argv
 	}
 	return nil
 }
+
+// IdentityOptions are ssh's options for an alias and a file of authorities.
+func IdentityOptions(alias, authorities string) []string {
+	return hostIdentity{alias: alias, authorities: authorities}.options()
+}
+
+// KeepAuthorities keeps lines in a file.
+func (s *SSHPaths) KeepAuthorities(lines string) (string, error) { return s.p.keepAuthorities(lines) }

@@ -39,6 +39,7 @@ type world struct {
 	// Raw is answered instead, by "METHOD /path", with status 200.
 	Raw map[string]string `json:"raw"`
 	treeWorld
+	faultWorld
 }
 
 // fakeAgent serves a world over a real socket, by net/http's own server. It filters targets
@@ -120,10 +121,14 @@ func (f *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer is called with the lock held.
+// answer asks each part that plays a noun, then itself. It is called with the lock held.
 func (f *fakeAgent) answer(w http.ResponseWriter, r *http.Request, key string, body []byte) {
-	if f.answerProfiles(w, r, key, body) {
-		return
+	for _, answer := range []func(http.ResponseWriter, *http.Request, string, []byte) bool{
+		f.answerProfiles, f.answerTree, f.answerReach, f.answerFaults,
+	} {
+		if answer(w, r, key, body) {
+			return
+		}
 	}
 	s := &f.w.Status
 	s.SchemaVersion = localapi.SchemaVersion
@@ -167,9 +172,6 @@ func (f *fakeAgent) answer(w http.ResponseWriter, r *http.Request, key string, b
 		f.w.Resolution.SchemaVersion = localapi.SchemaVersion
 		v = f.w.Resolution
 	default:
-		if f.answerTree(w, r, key, body) || f.answerReach(w, r, key, body) {
-			return
-		}
 		reply(w, http.StatusNotFound, localapi.Error{Code: "not_found", Message: "no such path"})
 		return
 	}

@@ -12,8 +12,8 @@ import (
 	"weft/cli/render"
 )
 
-// flowInterval is how often flow list --watch looks: flows have no events.
-const flowInterval = time.Second
+// watchInterval is how often flow list --watch and forward list --watch look: neither has events.
+const watchInterval = time.Second
 
 func newFlow(a *app) *cobra.Command {
 	return noun("flow", "List or close the connections that are open now", newFlowList(a), newFlowClose(a))
@@ -72,23 +72,32 @@ func (a *app) flowList(ctx context.Context, vnets, targets []string) error {
 }
 
 func (a *app) flowWatch(ctx context.Context, vnets, targets []string) error {
-	tick := time.NewTicker(flowInterval)
+	return a.watchAgain(ctx, func() (any, func(io.Writer) error, error) {
+		l, err := a.client().Flows(ctx, vnets, targets)
+		return l, func(w io.Writer) error {
+			if len(l.Flows) == 0 {
+				_, err := fmt.Fprintln(w, "no connection is open")
+				return err
+			}
+			return render.Flows(w, l)
+		}, err
+	})
+}
+
+// watchAgain shows what look finds at once and then every second until it is interrupted: with --json as one line, else as a
+// picture that replaces the one before.
+func (a *app) watchAgain(ctx context.Context, look func() (v any, draw func(io.Writer) error, err error)) error {
+	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
-		l, err := a.client().Flows(ctx, vnets, targets)
+		v, draw, err := look()
 		if err != nil {
 			return err
 		}
 		if a.json {
-			err = a.printLine(l)
+			err = a.printLine(v)
 		} else {
-			err = a.redraw(func(w io.Writer) error {
-				if len(l.Flows) == 0 {
-					_, err := fmt.Fprintln(w, "no connection is open")
-					return err
-				}
-				return render.Flows(w, l)
-			})
+			err = a.redraw(draw)
 		}
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -38,7 +39,8 @@ target may be left out when it has only one. On Linux a port on a loopback addre
 serves only those who may operate the agent; a socket has mode 0600.`,
 		Example: `  warp-cli forward add 5432 db-1.prod
   warp-cli forward add --name cache unix:$HOME/.redis.sock redis-1:6379 --vnet staging`,
-		Args: args(2, 2, "LISTEN TARGET[:PORT]"),
+		Args:              args(2, 2, "LISTEN TARGET[:PORT]"),
+		ValidArgsFunction: a.completeForwardAdd,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if udp && tcp {
 				return usageError("give one of --tcp and --udp")
@@ -76,15 +78,26 @@ serves only those who may operate the agent; a socket has mode 0600.`,
 }
 
 func newForwardList(a *app) *cobra.Command {
-	return &cobra.Command{
+	var watch bool
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the forwards and what goes through them",
 		Long: `Lists the forwards, by name: where each listens, where it leads, whether it works, and how
-many connections are open, were accepted, and got nowhere. Other figures are in --json.`,
-		Example: `  warp-cli forward list`,
-		Args:    args(0, 0, ""),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.forwardList(cmd.Context()) },
+many connections are open, were accepted, and got nowhere. Other figures are in --json.
+With --watch it is shown again every second until interrupted; with --json each time is
+one line.`,
+		Example: `  warp-cli forward list
+  warp-cli forward list --watch`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if watch {
+				return a.forwardWatch(cmd.Context())
+			}
+			return a.forwardList(cmd.Context())
+		},
 	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again every second")
+	return cmd
 }
 
 func newForwardRemove(a *app) *cobra.Command {
@@ -110,13 +123,32 @@ func (a *app) forwardAdd(ctx context.Context, in localapi.NewForward) error {
 	})
 }
 
-func (a *app) forwardList(ctx context.Context) error {
+// forwards asks for the list, which is never null.
+func (a *app) forwards(ctx context.Context) (*localapi.ForwardList, error) {
 	l, err := a.client().Forwards(ctx)
+	if err == nil && l.Forwards == nil {
+		l.Forwards = []localapi.Forward{}
+	}
+	return l, err
+}
+
+func (a *app) forwardWatch(ctx context.Context) error {
+	return a.watchAgain(ctx, func() (any, func(io.Writer) error, error) {
+		l, err := a.forwards(ctx)
+		return l, func(w io.Writer) error {
+			if len(l.Forwards) == 0 {
+				_, err := fmt.Fprintln(w, "there is no forward")
+				return err
+			}
+			return render.Forwards(w, l)
+		}, err
+	})
+}
+
+func (a *app) forwardList(ctx context.Context) error {
+	l, err := a.forwards(ctx)
 	if err != nil {
 		return err
-	}
-	if l.Forwards == nil {
-		l.Forwards = []localapi.Forward{}
 	}
 	if len(l.Forwards) == 0 && !a.json {
 		a.note("there is no forward; make one with: warp-cli forward add PORT TARGET")
@@ -136,6 +168,14 @@ func (a *app) forwardRemove(ctx context.Context, name string) error {
 	return a.print(d, func(w io.Writer, st render.Style) error {
 		return success(w, st, "Removed forward "+st.Clean(name))
 	})
+}
+
+// completeForwardAdd completes the target; where to listen nobody knows better.
+func (a *app) completeForwardAdd(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if len(args) != 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeConnect(cmd, nil, toComplete)
 }
 
 func (a *app) completeForward(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {

@@ -17,7 +17,6 @@ var oldNames = map[string]string{
 	"delete":                "registration delete",
 	"disable-always-on":     "disconnect",
 	"enable-always-on":      "connect",
-	"generate-completions":  "completion",
 	"get-virtual-networks":  "vnet",
 	"network":               "debug network",
 	"register":              "registration new",

@@ -90,12 +90,19 @@ with it every ssh, scp and rsync that uses it.`,
 
 func newProfileList(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List your profiles", Args: args(0, 0, ""),
+		Use: "list", Short: "List your profiles",
+		Long: `Lists your profiles by name: whether each is the current one and connected, whose it is, its
+virtual network, and where its proxy listens. Those of other accounts of this machine are
+not shown.`,
+		Example: `  warp-cli profile list
+  warp-cli profile list --json`,
+		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.client().Profiles(cmd.Context())
 			if err != nil {
 				return err
 			}
+			l.Profiles = append([]localapi.Profile{}, l.Profiles...) // never null
 			return a.print(l, func(w io.Writer, st render.Style) error { return render.Profiles(w, st, l) })
 		},
 	}
@@ -103,7 +110,13 @@ func newProfileList(a *app) *cobra.Command {
 
 func newProfileShow(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "show [NAME]", Short: "Show a profile; without a name, the one that commands are about", Args: args(0, 1, "[NAME]"),
+		Use: "show [NAME]", Short: "Show a profile; without a name, the one that commands are about",
+		Long: `Shows one profile: state, identity, account, control plane, virtual network and proxy.
+Without NAME it is the one that --profile or WARP_PROFILE names, else the current one. The
+JSON is that of profile list, with one profile in it.`,
+		Example: `  warp-cli profile show
+  warp-cli profile show acme --json`,
+		Args:              args(0, 1, "[NAME]"),
 		ValidArgsFunction: a.completeProfile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := a.profileName()
@@ -146,7 +159,12 @@ func (a *app) profileNamed(ctx context.Context, name string) (*localapi.ProfileL
 
 func newProfileAdd(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "add NAME", Short: "Make another profile, to register with", Args: args(1, 1, "NAME"),
+		Use: "add NAME", Short: "Make another profile, to register with",
+		Long: `Makes a profile that is not registered yet; the current one stays the current one. NAME has
+1 to 32 lower-case letters, digits, '-', '_' and '.'.`,
+		Example: `  warp-cli profile add globex
+  warp-cli --profile globex registration new "$WEFT_ENROLMENT"`,
+		Args: args(1, 1, "NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.changeProfiles(cmd.Context(), args, func(ctx context.Context, c *client.Client) (*localapi.ProfileList, error) {
 				return c.AddProfile(ctx, args[0])
@@ -157,7 +175,11 @@ func newProfileAdd(a *app) *cobra.Command {
 
 func newProfileUse(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "use NAME", Short: "Make a profile the current one; open connections stay where they are", Args: args(1, 1, "NAME"),
+		Use: "use NAME", Short: "Make a profile the current one; open connections stay where they are",
+		Long: `Makes a profile the one that commands without --profile are about, and that new connections
+through the proxy use. All others stay connected, and open connections stay where they are.`,
+		Example:           `  warp-cli profile use acme`,
+		Args:              args(1, 1, "NAME"),
 		ValidArgsFunction: a.completeProfile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.changeProfiles(cmd.Context(), args, func(ctx context.Context, c *client.Client) (*localapi.ProfileList, error) {
@@ -169,7 +191,11 @@ func newProfileUse(a *app) *cobra.Command {
 
 func newProfileRename(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "rename NAME NEW-NAME", Short: "Give a profile another name; its tunnel stays up", Args: args(2, 2, "NAME NEW-NAME"),
+		Use: "rename NAME NEW-NAME", Short: "Give a profile another name; its tunnel stays up",
+		Long: `Gives a profile another name. Its registration, its tunnel and its open connections stay;
+scripts that name it with --profile need the new name.`,
+		Example:           `  warp-cli profile rename acme acme-eu`,
+		Args:              args(2, 2, "NAME NEW-NAME"),
 		ValidArgsFunction: a.completeProfile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.changeProfiles(cmd.Context(), args, func(ctx context.Context, c *client.Client) (*localapi.ProfileList, error) {
@@ -182,7 +208,12 @@ func newProfileRename(a *app) *cobra.Command {
 func newProfileRemove(a *app) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use: "remove NAME [--force]", Short: "End a profile: its registration, key and settings", Args: args(1, 1, "NAME [--force]"),
+		Use: "remove NAME [--force]", Short: "End a profile: its registration, key and settings",
+		Long: `Ends a profile: its registration is deleted, its key is wiped, and its settings are
+gone. One that is connected is removed only with --force, which ends its connections.`,
+		Example: `  warp-cli profile remove acme
+  warp-cli profile remove acme --force`,
+		Args:              args(1, 1, "NAME [--force]"),
 		ValidArgsFunction: a.completeProfile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.changeProfiles(cmd.Context(), args, func(ctx context.Context, c *client.Client) (*localapi.ProfileList, error) {
@@ -205,17 +236,25 @@ func (a *app) changeProfiles(ctx context.Context, names []string, change func(co
 	if err != nil {
 		return err
 	}
+	l.Profiles = append([]localapi.Profile{}, l.Profiles...) // never null
 	return a.print(l, func(w io.Writer, st render.Style) error { return success(w, st, done) })
 }
 
 func newProfileSessions(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "sessions", Short: "As an administrator: list the running sessions of all users", Args: args(0, 0, ""),
+		Use: "sessions", Short: "As an administrator: list the running sessions of all users",
+		Long: `Lists the running sessions of the agent, by account and profile: state, identity, open
+connections, and when somebody last used it. Only an administrator of this machine (root)
+may see it; to act on one of them use --for-user USER.`,
+		Example: `  warp-cli profile sessions
+  warp-cli --for-user jdoe --profile acme disconnect`,
+		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.client().Sessions(cmd.Context())
 			if err != nil {
 				return err
 			}
+			l.Sessions = append([]localapi.Session{}, l.Sessions...) // never null
 			return a.print(l, func(w io.Writer, _ render.Style) error { return render.Sessions(w, l) })
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // newRoot builds the command tree.
@@ -104,7 +105,7 @@ var laterCommands = []struct {
 // addLater adds the one later command that the line names, none when it names another command, and everything when it
 // is about the tree itself: help, completion, a mistake, an old name.
 func addLater(a *app, root *cobra.Command) {
-	word, plain := firstWord(a.cfg.Args)
+	word, plain := firstWord(a.cfg.Args, root.PersistentFlags())
 	known := slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == word || c.HasAlias(word) })
 	if plain && known {
 		return
@@ -125,20 +126,33 @@ func addLater(a *app, root *cobra.Command) {
 // wholeTree are words that ask for the tree itself.
 var wholeTree = []string{"-h", "--help", "help", "completion", "generate-completions", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
 
-// firstWord is the command's name in a command line; plain says that nothing in the line asks for the tree itself.
-func firstWord(args []string) (word string, plain bool) {
+// firstWord is the command's name in a command line that may have these flags before it; plain says that nothing in the
+// line asks for the tree itself.
+func firstWord(args []string, flags *pflag.FlagSet) (word string, plain bool) {
 	for i := 0; i < len(args); i++ {
 		switch arg := args[i]; {
 		case slices.Contains(wholeTree, arg), arg == "--":
 			return "", false
 		case word != "": // only to see whether help is asked for
-		case arg == "--socket", arg == "--profile", arg == "--for-user":
+		case takesNext(arg, flags):
 			i++ // its value
 		case !strings.HasPrefix(arg, "-"):
 			word = arg
 		}
 	}
 	return word, word != ""
+}
+
+// takesNext reports whether arg is a flag whose value is the next word.
+func takesNext(arg string, flags *pflag.FlagSet) bool {
+	var f *pflag.Flag
+	switch name, long := strings.CutPrefix(arg, "--"); {
+	case long:
+		f = flags.Lookup(name) // none with "="
+	case len(arg) == 2 && arg[0] == '-':
+		f = flags.ShorthandLookup(arg[1:])
+	}
+	return f != nil && f.NoOptDefVal == ""
 }
 
 // helpGroups order the help: what people do every day comes first. A command that is not named stands at the end.

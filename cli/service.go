@@ -87,12 +87,18 @@ logged in, and needs no privilege. Each verb can be repeated: what is already so
 	cmd.AddCommand(
 		a.serviceInstall(),
 		a.serviceVerb("uninstall", "Stop the service and remove it; registration and keys stay",
+			`Stops the service and takes its definition away. Registration, keys and settings stay where they are, so
+that an installation begins where this one ended. What a package installed is for the package manager.`,
 			func(ctx context.Context, m service.Manager) (bool, error) { return m.Uninstall(ctx) }),
 		a.serviceVerb("start", "Start the service",
+			"Starts the service unless it runs. What the agent does from then on is in warp-cli status.",
 			func(ctx context.Context, m service.Manager) (bool, error) { return m.Start(ctx) }),
 		a.serviceVerb("stop", "Stop the service; it starts again with the system",
+			`Stops the service: the tunnel and all connections through it end. It starts again with the system (with
+--user: when you log in), unless it is uninstalled.`,
 			func(ctx context.Context, m service.Manager) (bool, error) { return m.Stop(ctx) }),
 		a.serviceVerb("restart", "Stop the service if it runs, and start it",
+			"Stops the service where it runs, and starts it: what was upgraded or set counts from then on.",
 			func(ctx context.Context, m service.Manager) (bool, error) { return true, m.Restart(ctx) }),
 		a.serviceStatusCommand(),
 	)
@@ -110,6 +116,8 @@ func (a *app) serviceInstall() *cobra.Command {
 		Short: "Let this system run the agent",
 		Long: `Defines the service and lets it start with the system (with --user: when you log in). For a service of
 the system the program must be where only an administrator can replace it.`,
+		Example: `  warp-cli service install --user --now
+  sudo warp-cli service install --program /usr/local/bin/warp-svc`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.serviceDo(cmd.Context(), &o, "install", func(ctx context.Context, m service.Manager) (bool, error) {
@@ -133,13 +141,15 @@ the system the program must be where only an administrator can replace it.`,
 	return cmd
 }
 
-func (a *app) serviceVerb(verb, short string, do serviceAction) *cobra.Command {
+func (a *app) serviceVerb(verb, short, long string, do serviceAction) *cobra.Command {
 	var o serviceOptions
 	cmd := &cobra.Command{
-		Use:   verb,
-		Short: short,
-		Args:  args(0, 0, ""),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.serviceDo(cmd.Context(), &o, verb, do) },
+		Use:     verb,
+		Short:   short,
+		Long:    long,
+		Example: "  warp-cli service " + verb + " --user\n  sudo warp-cli service " + verb,
+		Args:    args(0, 0, ""),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serviceDo(cmd.Context(), &o, verb, do) },
 	}
 	o.addUser(cmd)
 	return cmd
@@ -150,7 +160,12 @@ func (a *app) serviceStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show whether the service is installed, enabled and running",
-		Args:  args(0, 0, ""),
+		Long: `Shows what the system says of the service: whether it is installed, starts by itself and runs, since
+when, and from which program and definition. It needs no agent and no privilege; what the agent itself says
+is in warp-cli status.`,
+		Example: `  warp-cli service status
+  warp-cli service status --user --json`,
+		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := a.serviceManager(&o)
 			if err != nil {

@@ -25,9 +25,10 @@ ssh's own options may be given and its configuration files apply, except what wo
 take another way to the target (-J, -W, ProxyJump, ProxyCommand).
 
 TARGET is a hostname, HOSTNAME.VNET, a target ID or an IP address. The virtual network
-is --vnet, else WARP_VNET, else the selected one. Host keys are remembered per target
-and port, not per name or address, since both may repeat in another network; for the
-same reason a ControlPath counts only when it is given here.
+is --vnet, else WARP_VNET, else the selected one. Where the gateway speaks SSH, its host
+certificate says who it is and nothing is asked. Elsewhere host keys are remembered per
+target and port, not per name or address, since both may repeat in another network; for
+the same reason a ControlPath counts only when it is given here.
 
 warp-cli's own options stand before the word ssh, --vnet also right after it.`,
 		Example: `  warp-cli ssh alice@web-1
@@ -75,7 +76,7 @@ func (a *app) ssh(ctx context.Context, line sshLine) error {
 	if err != nil {
 		return err
 	}
-	return runSSH(ctx, path, line.argv(proxy, hostKeyAlias(r, line.port)), a.cfg)
+	return runSSH(ctx, path, line.argv(proxy, a.hostIdentity(ctx, c, r, line.port)), a.cfg)
 }
 
 func (a *app) findSSH() (string, error) {
@@ -98,13 +99,10 @@ func (a *app) self() (string, error) {
 	return path, nil
 }
 
-// hostKeyAlias names the target in known_hosts. The address may be another
+// targetAlias names the target in known_hosts. The address may be another
 // machine's in another virtual network, the hostname may belong to several
 // targets, and two ports of one target may be two servers.
-func hostKeyAlias(r *localapi.Resolution, port uint16) string {
-	if r.HostKeyAlias != "" {
-		return r.HostKeyAlias // the gateway's certificate says who it is, for every target
-	}
+func targetAlias(r *localapi.Resolution, port uint16) string {
 	id := r.TargetID
 	if id == "" {
 		// An address that is no target's: what tells it apart is the network that it is in.

@@ -25,10 +25,10 @@ type sshLine struct {
 
 // argv puts the line together for ssh. ssh takes the first value of an option:
 // the way to the target stands first, what the user may prefer otherwise last.
-func (l *sshLine) argv(proxy, alias string) []string {
+func (l *sshLine) argv(proxy string, id hostIdentity) []string {
 	argv := []string{"ssh", "-o", "ProxyCommand=" + proxy}
 	argv = append(argv, l.options...)
-	argv = append(argv, "-o", "HostKeyAlias="+alias, "-o", "CheckHostIP=no")
+	argv = append(argv, id.options()...)
 	// A ControlPath of the user's configuration is made of name and port. The same name may be another
 	// machine after a change of the virtual network, and a shared connection would lead to the old one.
 	argv = append(argv, "-o", "ControlPath=none", "--", l.destination)

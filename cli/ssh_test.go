@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -186,11 +188,53 @@ func TestHostKeyAlias(t *testing.T) {
 		{"a target", localapi.Resolution{TargetID: "id", IP: "10.0.0.1", VNETID: "v"}, 22, "weft-id-22"},
 		{"another port is another server", localapi.Resolution{TargetID: "id"}, 23, "weft-id-23"},
 		{"an address that is no target", localapi.Resolution{IP: "10.0.0.1", VNETID: "v"}, 22, "weft-10.0.0.1.v-22"},
-		{"a gateway with a certificate", localapi.Resolution{TargetID: "id", IP: "10.0.0.1", VNETID: "v", HostKeyAlias: "weft-gateway"}, 22, "weft-gateway"},
 		{"an IPv6 address", localapi.Resolution{IP: "fd00::1", VNETID: "v"}, 22, "weft-fd00--1.v-22"},
 	} {
 		if got := cli.HostKeyAlias(&tt.r, tt.port); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
+	}
+}
+
+func TestKeepAuthorities(t *testing.T) {
+	home := t.TempDir()
+	p := cli.NewSSHPaths(home, true)
+	one, two := "@cert-authority * ssh-ed25519 AAAA weft\n", "@cert-authority * ssh-ed25519 BBBB weft\n"
+	keep := func(lines string) string {
+		t.Helper()
+		path, err := p.KeepAuthorities(lines)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(path); err != nil || string(b) != lines {
+			t.Errorf("%s holds %q, %v", path, b, err)
+		}
+		return path
+	}
+	first, second := keep(one), keep(two)
+	if first == second || keep(one) != first {
+		t.Errorf("two organisations share %s", first)
+	}
+	if _, err := p.Install("text\n", two); err != nil {
+		t.Fatal(err)
+	}
+	if got := keep(two); got != filepath.Join(home, ".ssh", "weft", "authorities") {
+		t.Errorf("ssh-config's own file is not used but %s", got)
+	}
+	if _, err := p.Uninstall(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(home, ".ssh", "weft")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something is left: %v", err)
+	}
+	if path, err := p.KeepAuthorities(""); err == nil {
+		t.Errorf("no authority is kept in %s", path)
+	}
+}
+
+func TestIdentityOptions(t *testing.T) {
+	want := []string{"-o", "HostKeyAlias=weft-gateway", "-o", "CheckHostIP=no", "-o", `GlobalKnownHostsFile="/home/a b/x"`}
+	if diff := cmp.Diff(want, cli.IdentityOptions("weft-gateway", "/home/a b/x")); diff != "" {
+		t.Errorf("options (-want +got):\n%s", diff)
 	}
 }

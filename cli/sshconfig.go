@@ -35,7 +35,9 @@ selected virtual network. The file holds no target, so it never grows.
 Whether a name is a target's is asked of the agent at each connection. What your own
 configuration says of a host (HostName, ProxyCommand, ProxyJump, User ...) stands above
 it. Never taken are addresses, localhost, *.local and the names of public code hosts.
-With --suffix only names that end in it are: --suffix weft for web-1.weft.
+With --suffix only names that end in it are: --suffix weft for web-1.weft. With --profile
+names are those of that profile; otherwise WARP_PROFILE, or the current one, counts at each
+connection.
 
 Without a flag: says what is installed. --uninstall leaves the files as they were.`,
 		Example: `  warp-cli ssh-config --install
@@ -113,6 +115,9 @@ and with another code otherwise. It says nothing.`,
 
 // sshPlan is what ssh-config would write.
 func (a *app) sshPlan(ctx context.Context, suffix string) (sshPaths, sshFile, error) {
+	if a.session.forUser != "" {
+		return sshPaths{}, sshFile{}, usageErrorHint("run it as that user", "what ssh is told is for the account that runs it; --for-user cannot be written there")
+	}
 	// The socket is written only when it was asked for: the default may change with the session.
 	socket := a.socketPath()
 	if runtime.GOOS == "windows" {
@@ -151,7 +156,7 @@ func (a *app) sshFile(suffix, socket string) (sshPaths, sshFile, error) {
 		}
 	}
 	return p, sshFile{
-		goos: runtime.GOOS, self: a.callable(self), socket: socket, suffix: strings.TrimPrefix(suffix, "."),
+		goos: runtime.GOOS, self: a.callable(self), socket: socket, profile: a.session.profile, suffix: strings.TrimPrefix(suffix, "."),
 		known: p.known, caFile: p.authorities,
 	}, nil
 }

@@ -146,7 +146,7 @@ func (p *sshPaths) uninstall() (changed bool, err error) {
 	if _, err := os.Lstat(p.folder); err == nil {
 		changed = true
 	}
-	for _, path := range []string{p.generated, p.authoritiesFile, p.knownFile, p.knownFile + ".old", p.folder} {
+	for _, path := range append(p.authorityFiles(), p.generated, p.authoritiesFile, p.knownFile, p.knownFile+".old", p.folder) {
 		// The folder stays when something else is in it.
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) && path != p.folder {
 			return changed, fmt.Errorf("remove %s: %w", path, err)

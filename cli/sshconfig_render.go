@@ -13,6 +13,7 @@ type sshFile struct {
 	goos          string
 	self          string
 	socket        string // empty: the default
+	profile       string // empty: that of the environment, else the current one, at each connection
 	suffix        string // empty: every name of a target
 	known, caFile string // as ssh is to read them
 	vnets         []string
@@ -78,6 +79,9 @@ func (f *sshFile) command(verb ...string) (string, error) {
 	words := []string{f.self}
 	if f.socket != "" {
 		words = append(words, "--socket", f.socket)
+	}
+	if f.profile != "" {
+		words = append(words, "--profile", f.profile)
 	}
 	words = append(words, verb...)
 	if f.suffix != "" {

@@ -73,6 +73,7 @@ serves until interrupted. On Linux only connections of your own account are serv
 	f.DurationVar(&o.timeout, "timeout", 0, "without a program: end after this `time` in any case (default: never)")
 	f.DurationVar(&o.idle, "idle", 0, "without a program: end after this `time` without a connection (default: never)")
 	a.vnetFlag(cmd, &o.vnet)
+	a.completeFlag(cmd, "user", a.fromTargets(addUsernames))
 	return cmd
 }
 
@@ -102,7 +103,7 @@ type connection struct {
 	target   string
 	vnet     string
 	user     string
-	alias    string // of the host key
+	identity hostIdentity // for SSH
 }
 
 func (a *app) targetConnect(ctx context.Context, target string, program []string, o *connectOptions) error {
@@ -162,7 +163,10 @@ func (a *app) connectTo(ctx context.Context, target string, o *connectOptions) (
 	if to.target == "" {
 		to.target = name
 	}
-	to.alias = hostKeyAlias(r, e.Port)
+	to.identity = hostIdentity{alias: targetAlias(r, e.Port)}
+	if e.Protocol == "SSH" { // elsewhere at this target it is the target's own key
+		to.identity = a.hostIdentity(ctx, c, r, e.Port)
+	}
 	// The very address that was resolved: a change of the selected network must not lead a later connection elsewhere.
 	to.dial = localapi.Dial{Name: r.IP, Port: e.Port, VNET: r.VNETID}
 	if to.user == "" && len(e.Usernames) == 1 {

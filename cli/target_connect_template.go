@@ -60,6 +60,16 @@ func expand(s string, values map[string]string) (string, error) {
 	return b.String(), nil
 }
 
+// literal writes arguments so that expand leaves them as they are.
+func literal(args []string) []string {
+	braces := strings.NewReplacer("{", "{{", "}", "}}")
+	out := make([]string, len(args))
+	for i, a := range args {
+		out[i] = braces.Replace(a)
+	}
+	return out
+}
+
 // expandAll fills arguments in. One that is a placeholder without a value is left out together with the option before it,
 // so that {user} needs no user.
 func expandAll(args []string, values map[string]string) ([]string, error) {
@@ -89,8 +99,9 @@ func expandAll(args []string, values map[string]string) ([]string, error) {
 func builtin(goos, protocol string, to *connection) *programTemplate {
 	switch protocol {
 	case "SSH":
-		// The key is remembered by target, as warp-cli ssh does, and not by a port that is another's tomorrow.
-		argv := []string{"ssh", "-p", "{port}", "-o", "HostKeyAlias=" + to.alias, "-o", "CheckHostIP=no", "-l", "{user}", "--", "{host}"}
+		// The key is known as warp-cli ssh knows it, and not by a port that is another's tomorrow.
+		argv := append([]string{"ssh", "-p", "{port}"}, literal(to.identity.options())...)
+		argv = append(argv, "-l", "{user}", "--", "{host}")
 		return &programTemplate{argv: argv, pkg: "openssh-client"}
 	case "POSTGRES":
 		// Certificates and ~/.pgpass are looked up by the target's name, whatever the address.

@@ -48,42 +48,31 @@ With --ssh it logs in to the target at once, with --connect it runs "target conn
 			if err != nil {
 				return err
 			}
-			return a.picked(cmd, c, ssh, connect)
+			return a.picked(cmd.Context(), c, ssh, connect)
 		},
 	}
 	f.flags(a, cmd)
 	cmd.Flags().BoolVar(&ssh, "ssh", false, "log in to the target by SSH")
-	cmd.Flags().BoolVar(&connect, "connect", false, "connect to the target's port")
+	cmd.Flags().BoolVar(&connect, "connect", false, "open a local port to the target and run the program for its protocol")
 	return cmd
 }
 
 // picked does what was asked for with the choice.
-func (a *app) picked(cmd *cobra.Command, c choice, ssh, connect bool) error {
+func (a *app) picked(ctx context.Context, c choice, ssh, connect bool) error {
+	port := strconv.Itoa(int(c.row.Port))
 	switch {
 	case ssh:
-		line, err := parseSSH(append([]string{"-p", strconv.Itoa(int(c.row.Port))}, c.name))
+		line, err := parseSSH([]string{"-p", port, c.name})
 		if err != nil {
 			return err
 		}
-		return a.ssh(cmd.Context(), line)
+		return a.ssh(ctx, line)
 	case connect:
-		if verb := connectVerb(cmd); verb != nil {
-			verb.SetContext(cmd.Context())
-			return verb.RunE(verb, []string{c.name + ":" + strconv.Itoa(int(c.row.Port))})
-		}
+		return a.targetConnect(ctx, c.name+":"+port, nil, &connectOptions{})
+	default:
+		_, err := fmt.Fprintln(a.cfg.Stdout, c.name)
+		return err
 	}
-	_, err := fmt.Fprintln(a.cfg.Stdout, c.name)
-	return err
-}
-
-// connectVerb is `target connect`, where this warp-cli has it.
-func connectVerb(cmd *cobra.Command) *cobra.Command {
-	for _, sibling := range cmd.Parent().Commands() {
-		if sibling.Name() == "connect" && sibling.RunE != nil {
-			return sibling
-		}
-	}
-	return nil
 }
 
 // choice is one line of the picker.
@@ -143,10 +132,11 @@ func (a *app) pick(ctx context.Context, q client.Query, ssh bool) (choice, error
 // run reads keys and draws until there is a choice.
 func (p *picker) run(ctx context.Context, in io.Reader, out *os.File) (choice, error) {
 	p.filter()
-	keys := make(chan []byte)
-	stop := make(chan struct{})
-	defer close(stop)
-	go readKeys(in, keys, stop)
+	keys := make(chan []byte, 1)
+	ask := make(chan struct{}, 1)
+	defer close(ask)
+	go readKeys(in, ask, keys)
+	asked := false
 	resized, unnotify := notifyResize()
 	defer unnotify()
 	up := 0
@@ -162,6 +152,10 @@ func (p *picker) run(ctx context.Context, in io.Reader, out *os.File) (choice, e
 			return choice{}, fmt.Errorf("draw list: %w", err)
 		}
 		up = len(drawn)
+		if !asked {
+			ask <- struct{}{}
+			asked = true
+		}
 		select {
 		case <-resized:
 			continue
@@ -171,6 +165,7 @@ func (p *picker) run(ctx context.Context, in io.Reader, out *os.File) (choice, e
 			if !ok {
 				return choice{}, p.leave(out, up, exitStatus(exitInterrupted))
 			}
+			asked = false
 			pending = append(pending, chunk...)
 			if isUnfinished(pending) {
 				late = time.After(escapeDelay)
@@ -214,18 +209,15 @@ func redrawn(up int, drawn []string) string {
 	return b.String()
 }
 
-// readKeys sends what is typed until stop; a read that waits at the end ends with the program.
-func readKeys(in io.Reader, keys chan<- []byte, stop <-chan struct{}) {
+// readKeys sends what is typed next each time that it is asked, and never reads unasked: what is typed after the choice is
+// for the program that the choice leads to. A read that waits when nothing was chosen ends with the program.
+func readKeys(in io.Reader, ask <-chan struct{}, keys chan<- []byte) {
 	defer close(keys)
-	for {
+	for range ask {
 		b := make([]byte, 256)
 		n, err := in.Read(b)
 		if n > 0 {
-			select {
-			case keys <- b[:n]:
-			case <-stop:
-				return
-			}
+			keys <- b[:n] // has room: nobody asks twice without taking
 		}
 		if err != nil {
 			return

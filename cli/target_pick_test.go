@@ -128,6 +128,33 @@ func TestPick_SSH(t *testing.T) {
 	}
 }
 
+// --connect runs the program for the protocol at once, and what is typed after the choice is the program's.
+func TestPick_Connect(t *testing.T) {
+	w := seedWorld(t)
+	db := target("db-1", 5432)
+	db.Protocol, db.Usernames = "POSTGRES", []string{"app"}
+	w.Targets.Targets = []localapi.Target{target("web-1", 22), db}
+	w.Resolution = localapi.Resolution{TargetID: db.ID, Hostname: "db-1", IP: "10.0.0.1", VNETID: "v1", VNETName: "a1net", Ports: []uint16{5432}}
+	bin := t.TempDir()
+	script := "#!/bin/sh\necho \"psql $* asks\"\nread first\nread second\necho \"got $first and $second\"\nexit 9\n"
+	if err := os.WriteFile(filepath.Join(bin, "psql"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	cmd := commandAtTerminal(t, "warp-cli", "--socket", startAgent(t, w), "target", "pick", "--connect")
+	cmd.sees(t, "\x1b[7m> db-1.a1net")
+	cmd.types(t, "\r")
+	cmd.sees(t, "psql host=db-1 hostaddr=127.0.0.1 port=")
+	cmd.sees(t, "-U app asks")
+	cmd.types(t, "one\n")
+	cmd.types(t, "two\n")
+	cmd.sees(t, "got one and two")
+	if code := <-cmd.code; code != 9 {
+		t.Errorf("exit code %d, want that of psql: %s", code, cmd.seen)
+	}
+}
+
 func FuzzParseKeys(f *testing.F) {
 	for _, s := range []string{"abc", "\x1b", "\x1b[A", "\x1b[5~x", "\x1bO", "\x1b[", "\x1b\x1b", "\xff\xfe", "世界\r", "\x1b[200~paste"} {
 		f.Add([]byte(s))

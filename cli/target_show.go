@@ -30,15 +30,15 @@ the candidates are listed.`,
 		Args:              args(1, 1, "NAME"),
 		ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.targetShow(cmd.Context(), args[0], a.vnetOr(vnet), connectVerb(cmd) != nil)
+			return a.targetShow(cmd.Context(), args[0], a.vnetOr(vnet))
 		},
 	}
 	a.vnetFlag(cmd, &vnet)
 	return cmd
 }
 
-// targetShow is the command; connect says that there is `target connect` to reach what is not SSH.
-func (a *app) targetShow(ctx context.Context, name, vnet string, connect bool) error {
+// targetShow is the command.
+func (a *app) targetShow(ctx context.Context, name, vnet string) error {
 	if err := checkWord("NAME", name); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (a *app) targetShow(ctx context.Context, name, vnet string, connect bool) e
 	if err != nil {
 		return err
 	}
-	m := render.MachineOf(list.Targets, id, connect)
+	m := render.MachineOf(list.Targets, id)
 	if l.Stale {
 		a.note("the control plane is not being heard; this is %s old", render.Age(l.AgeSeconds))
 	}
@@ -102,7 +102,7 @@ func called(rows []render.Row, name string) []string {
 func (a *app) noteOthers(rows []render.Row, name, id string) {
 	for _, other := range called(rows, name) {
 		if other != id {
-			a.note("another target is called so too: warp-cli target show %s", render.MachineOf(rows, other, false).Name)
+			a.note("another target is called so too: warp-cli target show %s", render.MachineOf(rows, other).Name)
 		}
 	}
 }

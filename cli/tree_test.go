@@ -17,6 +17,8 @@ import (
 
 	"weft/agent/localapi"
 	"weft/cli"
+	"weft/internal/service"
+	"weft/internal/service/servicetest"
 )
 
 // withoutAgent are commands that need no agent, so that they succeed without one.
@@ -25,9 +27,16 @@ var withoutAgent = []string{"completion", "generate-completions", "help"}
 // goldenless are commands whose output is not theirs: a raw stream, another program, a script of the shell, a file in
 // somebody's home. Each has scripts of its own.
 var goldenless = []string{
-	"completion", "generate-completions", "help", "nc", "proxy env", "proxy pac", "ssh", "ssh-config", "ssh-config match",
-	"target connect", "target pick", "target ssh",
+	"completion", "generate-completions", "help", "nc", "ssh", "ssh-config", "ssh-config match", "target connect", "target pick", "target ssh",
 }
+
+// goldenElsewhere are commands whose answer holds times and this machine: scripts and tests of their own compare it
+// with those taken out (diag.txtar, TestDiag_JSON).
+var goldenElsewhere = []string{"diag"}
+
+// reports are commands that have a result although the agent fails them: it says so on stdout, complete, and they end
+// with exit code 16.
+var reports = []string{"diag"}
 
 // sampleArgs are arguments of commands whose first example is no plain command line.
 var sampleArgs = map[string][]string{
@@ -37,10 +46,12 @@ var sampleArgs = map[string][]string{
 	"ssh":                {"alice@do-target"},
 	"target ssh":         {"alice@do-target"},
 	"mdm set-config":     {"tree_test.go"},
+	"proxy env":          {},
+	"proxy pac":          {},
 }
 
 // compares matches the line of a script that compares stdout with a golden file, maybe under a condition.
-var compares = regexp.MustCompile(`^(\[[^\]]*\] )*cmp stdout `)
+var compares = regexp.MustCompile(`^(\[[^\]]*\] )*cmp(env)? stdout `)
 
 // scripts reads the lines of all scripts whose stdout is compared with a golden file.
 func scripts(t *testing.T) (lines []string) {
@@ -79,7 +90,7 @@ func TestTree_Golden(t *testing.T) {
 		if strings.HasSuffix(c.Short, ".") || len(c.Short) > 72 {
 			t.Errorf("%s: short description %q ends with a full stop or is too long", c.Path, c.Short)
 		}
-		if slices.Contains(goldenless, c.Path) {
+		if slices.Contains(goldenless, c.Path) || slices.Contains(goldenElsewhere, c.Path) {
 			continue
 		}
 		call := regexp.MustCompile(`(^|\s)warp-cli( -[-\w=]+)* ` + regexp.QuoteMeta(c.Path) + `( |$)`)
@@ -199,17 +210,47 @@ func TestTree_NeverSucceedsOnFailure(t *testing.T) {
 					var stdout, stderr bytes.Buffer
 					code := cli.Main(t.Context(), cli.Config{
 						Args: line, Stdin: strings.NewReader("weft1.x\n"), Stdout: &stdout, Stderr: &stderr,
-						Getenv: func(string) string { return "" }, Self: "warp-cli",
+						Getenv: func(string) string { return "" }, Self: "warp-cli", Host: noServices(t),
 					})
 					if code == 0 {
 						t.Errorf("warp-cli %q: exit code 0\nstdout: %s", line, &stdout)
 						continue
+					}
+					if slices.Contains(reports, c.Path) && code == 16 {
+						checkReport(t, line, asJSON, &stdout)
 					}
 					checkFailure(t, line, code, asJSON, &stdout, &stderr)
 				}
 			}
 		})
 	}
+}
+
+// noServices is a system without a manager of services, never this one.
+func noServices(t *testing.T) *service.Host {
+	t.Helper()
+	h, _, err := servicetest.Host("none", t.TempDir(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &h
+}
+
+// checkReport takes the report from stdout, which must name a fault.
+func checkReport(t *testing.T, line []string, asJSON bool, stdout *bytes.Buffer) {
+	t.Helper()
+	if !asJSON {
+		if !strings.Contains(stdout.String(), "\nBegin with: ") {
+			t.Errorf("warp-cli %q: stdout %q names no fault", line, stdout)
+		}
+		stdout.Reset()
+		return
+	}
+	var r localapi.DiagReport
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || r.SchemaVersion != localapi.SchemaVersion || r.Verdict == "" || len(r.Checks) == 0 {
+		t.Errorf("warp-cli %q: stdout %q is no report of a fault: %v", line, stdout, err)
+	}
+	stdout.Reset()
 }
 
 func checkFailure(t *testing.T, line []string, code int, asJSON bool, stdout, stderr *bytes.Buffer) {
@@ -294,7 +335,7 @@ func TestStatusCodes_Complete(t *testing.T) {
 }
 
 // nullable are the fields of JSON answers that may be null; every other field has one type and is always there.
-var nullable = []string{"vnet", "agent", "resume_at", "last_handshake_at"}
+var nullable = []string{"vnet", "agent", "resume_at", "last_handshake_at", "since"}
 
 // Every JSON answer of every command says its schema version, and nothing in it is null that must not be.
 func TestTree_JSON(t *testing.T) {
@@ -304,10 +345,11 @@ func TestTree_JSON(t *testing.T) {
 		}
 		t.Run(c.Path, func(t *testing.T) {
 			socket := startAgent(t, seedWorld(t))
+			host, self := someService(t, c)
 			var stdout, stderr bytes.Buffer
 			code := cli.Main(t.Context(), cli.Config{
 				Args: append([]string{"--socket", socket, "--json"}, sample(t, c)...), Stdin: strings.NewReader("weft1.x\n"),
-				Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" }, Version: "1.2.3",
+				Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" }, Version: "1.2.3", Self: self, Host: host,
 			})
 			if code != 0 {
 				t.Fatalf("exit code %d: %s", code, &stderr)
@@ -328,6 +370,31 @@ func TestTree_JSON(t *testing.T) {
 			}
 		})
 	}
+}
+
+// someService is a system with a manager of services and warp-svc beside this program; for the verbs of a service that
+// is there, it is.
+func someService(t *testing.T, c cli.Command) (host *service.Host, self string) {
+	t.Helper()
+	root := t.TempDir()
+	h, _, err := servicetest.Host("systemd", root, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(root, "warp-svc")
+	if err := os.WriteFile(program, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasPrefix(c.Path, "service ") && c.Path != "service install" {
+		m, err := service.New(h, service.User)
+		if err == nil {
+			_, err = m.Install(t.Context(), service.Spec{Program: program})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &h, filepath.Join(root, "warp-cli")
 }
 
 func checkNull(t *testing.T, at string, v any) {

@@ -13,30 +13,40 @@ type serveFunc = func(context.Context, *call) (answer, error)
 func (c *Control) routes() *router {
 	t := &router{}
 	for pattern, serve := range c.managementEndpoints() {
-		t.add(pattern, &endpoint{auth: authAPI, area: areaOf(pattern), reads: strings.HasPrefix(pattern, "GET "), serve: serve})
+		t.add(pattern, &endpoint{auth: authAPI, area: areaOf(pattern), reads: readsOnly(pattern), serve: serve})
 	}
 	for pattern, e := range map[string]*endpoint{
-		"GET " + api.PathHealth:              {auth: authNone, serve: c.health},
-		"POST " + api.PathEnrolmentKeys:      {auth: authAPI, area: areaWeft, serve: c.createEnrolmentKey},
-		"POST " + api.PathEnrol:              {auth: authEnrol, serve: c.enrol, stranger: true},
-		"GET " + api.PathAgentSelf:           {auth: authDevice, serve: c.agentSelf},
-		"POST " + api.PathAgentKey:           {auth: authDevice, serve: c.agentKey},
-		"GET " + api.PathAgentDevices:        {auth: authDevice, serve: c.agentDevices},
-		"DELETE " + api.PathAgentSelf:        {auth: authDevice, serve: c.agentDelete},
-		"GET " + api.PathAgentSync:           {auth: authDevice, stream: c.syncAgent},
-		"POST " + api.PathGateways:           {auth: authAPI, area: areaWeft, serve: c.createGateway},
-		"PUT " + api.PathGatewaySelf:         {auth: authGateway, serve: c.reportGateway},
-		"GET " + api.PathGatewaySync:         {auth: authGateway, stream: c.syncGateway},
-		"POST " + api.PathGatewayCertificate: {auth: authGateway, serve: c.signCertificate},
-		"GET " + api.PathGatewayQuestions:    {auth: authGateway, stream: c.askGateway},
-		"POST " + api.PathGatewayAnswers:     {auth: authGateway, serve: c.hearGateway},
-		"GET " + api.PathAgentGateways:       {auth: authDevice, serve: c.agentGateways},
-		"POST " + api.PathExplain:            {auth: authAPI, area: areaWeft, reads: true, serve: c.explain},
-		"GET " + api.PathConnectorSync:       {auth: authConnector, stream: c.syncConnector},
+		"GET " + api.PathHealth:                  {auth: authNone, serve: c.health},
+		"POST " + api.PathEnrolmentKeys:          {auth: authAPI, area: areaWeft, serve: c.createEnrolmentKey},
+		"POST " + api.PathEnrol:                  {auth: authEnrol, serve: c.enrol, stranger: true},
+		"GET " + api.PathAgentSelf:               {auth: authDevice, serve: c.agentSelf},
+		"POST " + api.PathAgentKey:               {auth: authDevice, serve: c.agentKey},
+		"GET " + api.PathAgentDevices:            {auth: authDevice, serve: c.agentDevices},
+		"DELETE " + api.PathAgentSelf:            {auth: authDevice, serve: c.agentDelete},
+		"GET " + api.PathAgentSync:               {auth: authDevice, stream: c.syncAgent},
+		"POST " + api.PathGateways:               {auth: authAPI, area: areaWeft, serve: c.createGateway},
+		"PUT " + api.PathGatewaySelf:             {auth: authGateway, serve: c.reportGateway},
+		"GET " + api.PathGatewaySync:             {auth: authGateway, stream: c.syncGateway},
+		"POST " + api.PathGatewayCertificate:     {auth: authGateway, serve: c.signCertificate},
+		"POST " + api.PathGatewayHostCertificate: {auth: authGateway, serve: c.signHostCertificate},
+		"GET " + api.PathSSHCAs:                  {auth: authAPI, area: areaSSH, reads: true, serve: c.listSSHCAs},
+		"POST " + api.PathSSHHostCAs:             {auth: authAPI, area: areaSSH, serve: c.createSSHHostCA},
+		"DELETE " + api.PathSSHHostCAs + "/{id}": {auth: authAPI, area: areaSSH, serve: c.deleteSSHHostCA},
+		"GET " + api.PathGatewayQuestions:        {auth: authGateway, stream: c.askGateway},
+		"POST " + api.PathGatewayAnswers:         {auth: authGateway, serve: c.hearGateway},
+		"GET " + api.PathAgentGateways:           {auth: authDevice, serve: c.agentGateways},
+		"POST " + api.PathExplain:                {auth: authAPI, area: areaWeft, reads: true, serve: c.explain},
+		"GET " + api.PathConnectorSync:           {auth: authConnector, stream: c.syncConnector},
 	} {
 		t.add(pattern, e)
 	}
 	return t
+}
+
+// readsOnly reports whether a permission to read is enough for a management endpoint. A tunnel's token is the credential of
+// its connectors: whoever has it can stand between users and targets.
+func readsOnly(pattern string) bool {
+	return strings.HasPrefix(pattern, "GET ") && !strings.HasSuffix(pattern, "/cfd_tunnel/{id}/token")
 }
 
 // managementEndpoints are those of the public API that this one is compatible with.

@@ -36,6 +36,7 @@ type inputs struct {
 	tunnels      []store.TunnelKey
 	gateways     []store.Gateway
 	caPublicKey  string
+	hostCAs      []string // authorized_keys form, the newest first
 	networkRules []access.NetworkRule
 	lists        []access.List
 	groups       []access.RuleGroup
@@ -93,6 +94,14 @@ func load(ctx context.Context, r *store.Reader, old *view) (*view, error) {
 			v.in.caPublicKey = ""
 			if len(cas) > 0 {
 				v.in.caPublicKey = cas[0].PublicKey
+			}
+			return err
+		},
+		store.SSHHostCAs: func() error {
+			cas, err := r.SSHHostCAs(ctx)
+			v.in.hostCAs = make([]string, len(cas))
+			for i, c := range cas {
+				v.in.hostCAs[i] = c.PublicKey
 			}
 			return err
 		},
@@ -342,6 +351,7 @@ func (v *view) agentDocument(id string) (api.Document, error) {
 		s := api.AgentState{
 			Self: api.AgentSyncSelf{
 				DeviceID: d.ID, Email: d.Email, Name: d.Name, PublicKey: d.PublicKey, BlockV4: block.V4, BlockV6: block.V6, StaleAfterSeconds: staleAfterSeconds,
+				SSHHostCAs: v.in.hostCAs,
 			},
 			Gateways: v.agentGateways(), Networks: v.agentNetworks(d, entries), Entries: agentEntries(entries),
 		}
@@ -402,7 +412,7 @@ func (v *view) gatewayDocument(id, tokenHash string) (api.Document, error) {
 	return v.document("gateway/"+id, func() (api.Document, error) {
 		self, err := json.Marshal(api.GatewaySyncSelf{
 			GatewayID: id, AccountID: v.account.ID, PoolV4: v.pool.V4, PoolV6: v.pool.V6, ProbePort: probePort,
-			StaleAfterSeconds: staleAfterSeconds, SSHCAPublicKey: v.in.caPublicKey, ExplainAlmost: v.explainAlmost,
+			StaleAfterSeconds: staleAfterSeconds, SSHCAPublicKey: v.in.caPublicKey, SSHHostCAs: v.in.hostCAs, ExplainAlmost: v.explainAlmost,
 		})
 		if err != nil {
 			return api.Document{}, fmt.Errorf("render self: %w", err)

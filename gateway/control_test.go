@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ type fakeControl struct {
 	blocked  map[string]bool // paths that answer 503
 	streams  map[string][]chan struct{}
 	lies     map[string]bool // tunnels whose connectors get a wrong key
+
+	hostCA atomic.Pointer[hostCA] // nil: a control plane that signs no host keys
 }
 
 // lie gives the connectors of a tunnel a wrong key.
@@ -69,6 +72,13 @@ func newFakeControl(tb testing.TB, st api.GatewayState) *fakeControl {
 	mux.HandleFunc("GET "+api.PathGatewaySync, c.syncGateway)
 	mux.HandleFunc("GET "+api.PathConnectorSync, c.syncConnector)
 	mux.HandleFunc("POST "+api.PathGatewayCertificate, c.certificate)
+	mux.HandleFunc("POST "+api.PathGatewayHostCertificate, func(w http.ResponseWriter, r *http.Request) {
+		if ca := c.hostCA.Load(); ca != nil {
+			ca.serve(w, r)
+			return
+		}
+		http.NotFound(w, r)
+	})
 	c.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		blocked := c.blocked[r.URL.Path]

@@ -1,7 +1,11 @@
 package gateway
 
 import (
+	"context"
+	"log/slog"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"weft/gateway/audit"
 	"weft/tunnel"
@@ -12,6 +16,25 @@ func (g *Gateway) SetTunnelForTest(f func(tunnel.Config) (*tunnel.Tunnel, error)
 
 // SetNowForTest replaces time.Now where the age of the state is judged.
 func (g *Gateway) SetNowForTest(f func() time.Time) { g.now = f }
+
+// SetHostCertSettleForTest replaces how long agents have to hear of a new host CA.
+func (g *Gateway) SetHostCertSettleForTest(d time.Duration) { g.hostCerts.settle = d }
+
+// HostCertsForTest are host certificates without a gateway.
+type HostCertsForTest struct{ h *hostCerts }
+
+// NewHostCertsForTest makes those of one key.
+func NewHostCertsForTest(dir string, key ssh.Signer, sign func(context.Context, ssh.PublicKey) (*ssh.Certificate, error), log *slog.Logger) HostCertsForTest {
+	h := loadHostCerts(dir, []ssh.Signer{key}, []string{"key"}, log)
+	h.sign = sign
+	return HostCertsForTest{h}
+}
+
+// Run keeps them.
+func (c HostCertsForTest) Run(ctx context.Context) error { return c.h.run(ctx) }
+
+// Shown is how many are shown now.
+func (c HostCertsForTest) Shown() int { return len(c.h.signers()) }
 
 // SetUDPIdleForTest replaces how long a UDP flow may be silent.
 func (g *Gateway) SetUDPIdleForTest(d time.Duration) { g.udpIdle = d }

@@ -19,8 +19,9 @@ import (
 	"weft/tunnel"
 )
 
-// dialTimeout bounds how long a client waits for its target.
-const dialTimeout = 10 * time.Second
+// dialTimeout bounds how long a client waits for its target. Agents wait 10 s, and it is for them to say that nobody
+// answered: a refusal at the same moment would call it a missing way.
+const dialTimeout = 12 * time.Second
 
 // Reasons for which a flow ended or was refused, beside those of access and enforce.
 const (

@@ -38,7 +38,9 @@ type Gateway struct {
 	store store
 	pins  *pins
 	proxy *sshproxy.Proxy
-	epoch string
+	// hostCerts certify the host keys that proxy presents.
+	hostCerts *hostCerts
+	epoch     string
 	// recorder is nil when nothing is recorded.
 	recorder *recording.Recorder
 
@@ -98,7 +100,9 @@ func New(cfg Config) (*Gateway, error) {
 	if g.pins, err = loadPins(cfg.StateDir, cfg.Limits.MaxPinnedHostKeys); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	if g.proxy, err = sshproxy.New(sshproxy.Config{HostKeys: g.keys.sshHost}); err != nil {
+	g.hostCerts = loadHostCerts(cfg.StateDir, g.keys.sshHost, sshHostFiles[:], g.log)
+	g.hostCerts.sign = g.signHostKey
+	if g.proxy, err = sshproxy.New(sshproxy.Config{HostKeys: g.keys.sshHost, HostCertificates: g.hostCerts.signers}); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	if cfg.Recording.Enabled {
@@ -186,6 +190,7 @@ func (g *Gateway) serve(ctx context.Context) error {
 	grp.Go(func() error { return g.announce(gctx) })
 	grp.Go(func() error { return g.housekeeping(gctx) })
 	grp.Go(func() error { return g.answerQuestions(gctx) })
+	grp.Go(func() error { return g.hostCerts.run(gctx) })
 	err := grp.Wait()
 	if ctx.Err() != nil {
 		return nil
@@ -282,6 +287,7 @@ func (g *Gateway) applyNarrowed(ctx context.Context, next *api.GatewayState) {
 // install makes a view the one that decides and cuts what it no longer allows.
 func (g *Gateway) install(ctx context.Context, view *enforce.View, start time.Time) {
 	g.view.Store(view)
+	g.hostCerts.trust(view.Self().SSHHostCAs)
 	cut := g.table.Reevaluate(func(s *sessions.Session) error { return keep(view, s) })
 	g.connectors.SetTunnels(tunnelKeys(view))
 	g.peers.set(ctx, view)

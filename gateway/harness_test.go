@@ -100,19 +100,21 @@ func baseState(tb testing.TB, key tunnel.PublicKey) api.GatewayState {
 
 // world is a running gateway with its control, connectors and one client.
 type world struct {
-	tb       testing.TB
-	control  *fakeControl
-	network  *tunneltest.Network
-	gateway  *gateway.Gateway
-	tunnel   *tunnel.Tunnel // the gateway's
-	client   *tunnel.Tunnel
-	dir      string
-	cfg      gateway.Config
-	audit    *audit.Log    // instead of the file
-	udpIdle  time.Duration // 0: the real one
-	loopback bool          // WireGuard over loopback sockets
-	stop     context.CancelFunc
-	done     chan error
+	tb      testing.TB
+	control *fakeControl
+	network *tunneltest.Network
+	gateway *gateway.Gateway
+	tunnel  *tunnel.Tunnel // the gateway's
+	client  *tunnel.Tunnel
+	dir     string
+	cfg     gateway.Config
+	audit   *audit.Log    // instead of the file
+	udpIdle time.Duration // 0: the real one
+	// hostCertSettle is how long agents have to hear of a new host CA; 0: the real one.
+	hostCertSettle time.Duration
+	loopback       bool // WireGuard over loopback sockets
+	stop           context.CancelFunc
+	done           chan error
 }
 
 type option func(*world)
@@ -211,6 +213,9 @@ func (w *world) startGatewayUnready() {
 	}
 	if w.udpIdle != 0 {
 		g.SetUDPIdleForTest(w.udpIdle)
+	}
+	if w.hostCertSettle != 0 {
+		g.SetHostCertSettleForTest(w.hostCertSettle)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -43,6 +43,9 @@ const (
 	fileSSHECDSA    = "ssh_host_ecdsa_key"
 )
 
+// sshHostFiles are those of keys.sshHost, in its order.
+var sshHostFiles = [...]string{fileSSHEd25519, fileSSHECDSA}
+
 // certificateLife is long because nobody checks it: a connector pins the hash.
 const certificateLife = 20 * 365 * 24 * time.Hour
 
@@ -81,11 +84,11 @@ func loadKeys(dir string) (keys, error) {
 		name string
 		make func() (crypto.PrivateKey, error)
 	}{
-		{fileSSHEd25519, func() (crypto.PrivateKey, error) {
+		{sshHostFiles[0], func() (crypto.PrivateKey, error) {
 			_, key, err := ed25519.GenerateKey(rand.Reader)
 			return key, err
 		}},
-		{fileSSHECDSA, func() (crypto.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }},
+		{sshHostFiles[1], func() (crypto.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }},
 	} {
 		signer, err := loadSSHKey(dir, f.name, f.make)
 		if err != nil {

@@ -57,8 +57,11 @@ type Stats struct {
 	// ProbesReplaced counts probe flows that a newer one of the same device took the place of.
 	ProbesReplaced uint64
 	HostKeyAlarms  uint64
-	AuditWritten   uint64
-	AuditFailed    uint64
+	// HostCertificates are those that are presented to SSH clients now; HostCertificatesFailed counts failed renewals.
+	HostCertificates       int
+	HostCertificatesFailed uint64
+	AuditWritten           uint64
+	AuditFailed            uint64
 }
 
 // Stats returns the counters. Before Run they are zero.
@@ -66,8 +69,9 @@ func (g *Gateway) Stats() Stats {
 	st := Stats{
 		Sessions: g.table.Stats(), SSH: g.proxy.Stats(), Cut: g.counts.cut.Load(), BadStates: g.counts.badStates.Load(),
 		Probes: g.counts.probes.Load(), ProbesRefused: g.counts.probesRefused.Load(),
-		ProbesReplaced: g.counts.probesReplaced.Load(),
-		HostKeyAlarms:  g.counts.hostKeyAlarms.Load(),
+		ProbesReplaced:   g.counts.probesReplaced.Load(),
+		HostKeyAlarms:    g.counts.hostKeyAlarms.Load(),
+		HostCertificates: len(g.hostCerts.signers()), HostCertificatesFailed: g.hostCerts.failures.Load(),
 	}
 	st.Unrecorded = g.counts.unrecorded.Load()
 	if g.recorder != nil {

@@ -141,14 +141,19 @@ func TestBadInput(t *testing.T) {
 		nobody := &agent{w: w, socket: w.path("no-agent", "sock")}
 		nobody.failCLI(t, 3, []string{"warp-svc"}, "status")
 	})
-	t.Run("socket not permitted", func(t *testing.T) {
-		cmd := lab.Command{Args: []string{
-			"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", w.bin.CLI, "--socket", w.agent.socket, "disconnect",
-		}}.Exec(t.Context())
-		out, err := cmd.CombinedOutput()
-		if err == nil || cmd.ProcessState.ExitCode() != 4 {
-			t.Errorf("got %v, %s; want exit status 4", err, out)
+	t.Run("another user's session", func(t *testing.T) {
+		as := func(want int, args ...string) {
+			t.Helper()
+			cmd := lab.Command{Args: append([]string{
+				"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", w.bin.CLI, "--socket", w.agent.socket,
+			}, args...)}.Exec(t.Context())
+			out, err := cmd.CombinedOutput()
+			if err == nil || cmd.ProcessState.ExitCode() != want {
+				t.Errorf("%q: got %v, %s; want exit status %d", args, err, out, want)
+			}
 		}
+		as(5, "connect") // a session of one's own, without a registration
+		as(4, "--for-user", "root", "disconnect")
 	})
 	t.Run("port in use", func(t *testing.T) {
 		out, err := w.run(t.Context(), w.net.server, w.bin.Weft, "control", "--data-dir", t.TempDir(), "--listen", serverIP+":8443")

@@ -23,11 +23,41 @@ type Lists map[string][]string
 // Compile resolves the lists that e names. A list that is not there, and a value of
 // one that does not fit the field it is compared with, is an error: the rule cannot
 // be evaluated. The error is a *SyntaxError that points at the list's name.
-func (e *Expr) Compile(lists Lists) (*Program, error) {
+func (e *Expr) Compile(lists Lists) (*Program, error) { return NewCompiler(lists).Compile(e) }
+
+// Compiler compiles many expressions that name the same lists: the programs share what is made of each list, so that
+// naming one often costs neither time nor memory. Not safe for concurrent use; its programs are.
+type Compiler struct {
+	lists Lists
+	made  map[madeKey]*made
+}
+
+// madeKey is a list as the values of a kind of fields.
+type madeKey struct {
+	list string
+	kind kind
+	fold bool
+}
+
+// made is what "in" needs of a list.
+type made struct {
+	numbers []numberRange
+	addrs   []addrRange
+	text    textMatcher
+	err     string // the value that does not fit; empty: all do
+}
+
+// NewCompiler returns a compiler for expressions that name those lists, which must not change.
+func NewCompiler(lists Lists) *Compiler {
+	return &Compiler{lists: lists, made: make(map[madeKey]*made)}
+}
+
+// Compile is Expr.Compile.
+func (co *Compiler) Compile(e *Expr) (*Program, error) {
 	if e == nil || e.root == nil {
 		return &Program{root: constant(True)}, nil
 	}
-	c := compiler{lists: lists, offsets: make(map[string]int)}
+	c := compiler{Compiler: co, offsets: make(map[string]int)}
 	for _, l := range e.lists {
 		c.offsets[l.id] = l.offset
 	}
@@ -46,8 +76,9 @@ func (p *Program) Eval(f *Flow) Truth {
 	return p.root.eval(f)
 }
 
+// compiler compiles one expression.
 type compiler struct {
-	lists   Lists
+	*Compiler
 	offsets map[string]int
 }
 
@@ -75,53 +106,77 @@ func (c *compiler) comparison(n *comparison) (evaluator, error) {
 		want := n.op == "" || n.values[0].flag == (n.op == "==")
 		return &flagEval{f: f, want: want}, nil
 	}
-	values := n.values
-	if n.list != "" {
-		var err error
-		if values, err = c.list(n); err != nil {
-			return nil, err
-		}
-	}
 	negate := n.negate || n.op == "!="
 	op := n.op
 	if op == "!=" || op == "==" {
 		op = "in" // of one
+	}
+	var m *made
+	if n.list == "" {
+		m = makeOf(f, op, n.values)
+	} else {
+		var err error
+		if m, err = c.list(n); err != nil {
+			return nil, err
+		}
 	}
 	if f.many && f.nth == nil {
 		return constant(Unknown), nil // nothing is ever known of it
 	}
 	switch f.kind {
 	case kindInt:
-		return &numberEval{f: f, negate: negate, op: op, ranges: numberRanges(values, op)}, nil
+		return &numberEval{f: f, negate: negate, op: op, ranges: m.numbers}, nil
 	case kindIP:
-		return &addrEval{f: f, negate: negate, op: op, ranges: addrRanges(values, op)}, nil
+		return &addrEval{f: f, negate: negate, op: op, ranges: m.addrs}, nil
 	default: // a string
-		m := matcher(f, op, values)
 		if f.many {
-			return &manyEval{f: f, key: n.key, all: n.all, negate: negate, match: m}, nil
+			return &manyEval{f: f, key: n.key, all: n.all, negate: negate, match: m.text}, nil
 		}
-		return &textEval{f: f, negate: negate, match: m}, nil
+		return &textEval{f: f, negate: negate, match: m.text}, nil
 	}
 }
 
-// list reads the values of the list that n names, as those of n's field.
-func (c *compiler) list(n *comparison) ([]value, error) {
-	items, ok := c.lists[n.list]
-	if !ok {
-		return nil, &SyntaxError{Offset: c.offsets[n.list], Message: fmt.Sprintf("there is no list %q", clip(n.list))}
+// makeOf prepares values to be compared with f.
+func makeOf(f *field, op string, values []value) *made {
+	switch f.kind {
+	case kindInt:
+		return &made{numbers: numberRanges(values, op)}
+	case kindIP:
+		return &made{addrs: addrRanges(values, op)}
+	default:
+		return &made{text: matcher(f, op, values)}
 	}
+}
+
+// list prepares the list that n names for n's field, unless that was done before.
+func (c *compiler) list(n *comparison) (*made, error) {
+	key := madeKey{list: n.list, kind: n.field.kind, fold: n.field.fold}
+	m, ok := c.made[key]
+	if !ok {
+		items, known := c.lists[n.list]
+		if !known {
+			return nil, &SyntaxError{Offset: c.offsets[n.list], Message: fmt.Sprintf("there is no list %q", clip(n.list))}
+		}
+		m = makeList(n, items)
+		c.made[key] = m
+	}
+	if m.err != "" {
+		return nil, &SyntaxError{Offset: c.offsets[n.list], Message: m.err}
+	}
+	return m, nil
+}
+
+// makeList prepares the items of a list as values of n's field.
+func makeList(n *comparison, items []string) *made {
 	values := make([]value, 0, len(items))
 	for _, s := range items {
 		v, err := listValue(n.field, s)
 		if err != nil {
-			return nil, &SyntaxError{
-				Offset:  c.offsets[n.list],
-				Message: fmt.Sprintf("list %q holds %q, which is not %s", clip(n.list), clip(s), n.field.kind),
-			}
+			return &made{err: fmt.Sprintf("list %q holds %q, which is not %s", clip(n.list), clip(s), n.field.kind)}
 		}
 		values = append(values, v)
 	}
-	return values, nil
+	return makeOf(n.field, "in", values)
 }
 
 func listValue(f *field, s string) (value, error) {

@@ -100,7 +100,7 @@ func (p *parser) addrValue(t token, op string) (value, error) {
 		if a.BitLen() != b.BitLen() || b.Less(a) {
 			return value{}, p.failAt(t.offset, "the range %s is empty", t.text)
 		}
-		return value{from: a, to: b}, nil
+		return value{from: a.Unmap(), to: b.Unmap()}, nil // both or none are mapped, else one would not follow the other
 	case strings.Contains(t.text, "/"):
 		pre, err := netip.ParsePrefix(t.text)
 		if err != nil {
@@ -121,7 +121,14 @@ func (p *parser) addrValue(t token, op string) (value, error) {
 	return value{from: a.Unmap(), to: a.Unmap()}, nil
 }
 
-func prefixValue(p netip.Prefix) value { return value{from: p.Addr(), to: lastAddr(p)} }
+// prefixValue is the range of a masked prefix. Addresses are compared unmapped, so that of IPv4-mapped addresses is
+// that of the IPv4 addresses that they stand for.
+func prefixValue(p netip.Prefix) value {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return value{from: p.Addr(), to: lastAddr(p)}
+}
 
 // lastAddr is the highest address of a masked prefix.
 func lastAddr(p netip.Prefix) netip.Addr {

@@ -1,10 +1,8 @@
 package diag_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -38,7 +36,7 @@ func quiet() diag.Env {
 
 func subject() diag.Subject {
 	return diag.Subject{
-		ProxyListen: "off", Registered: true, ControlURL: "https://control.example.net", ReadKey: func(context.Context) error { return nil },
+		ProxyOff: "it was switched off", Registered: true, ControlURL: "https://control.example.net", ReadKey: func(context.Context) error { return nil },
 		WriteState: func() error { return nil }, Status: localapi.Status{State: localapi.Connecting},
 	}
 }
@@ -150,33 +148,6 @@ func TestJudge(t *testing.T) {
 				t.Errorf("verdict %q, want %q", r.Verdict, tt.want)
 			}
 		})
-	}
-}
-
-func TestLog(t *testing.T) {
-	var out bytes.Buffer
-	l := new(diag.Log)
-	log := l.Tee(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn}))).With("part", "x").WithGroup("g")
-	for range 1500 {
-		log.Info("line", "long", strings.Repeat("x", 4000))
-	}
-	log.Debug("not kept")
-	log.Error("broken", "n", 1)
-	lines := l.Lines()
-	if len(lines) != 1000 || !strings.Contains(lines[999], "broken") || !strings.Contains(lines[999], "part=x g.n=1") || len(lines[0]) > 3000 {
-		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
-	}
-	if e := l.Errors(); len(e) != 1 || e[0].Message != "broken" {
-		t.Errorf("errors %+v", e)
-	}
-	if strings.Contains(out.String(), "line") || !strings.Contains(out.String(), "broken") {
-		t.Errorf("the other handler got %q", out.String())
-	}
-	for range 100 {
-		log.Error("again")
-	}
-	if n := len(l.Errors()); n != 50 {
-		t.Errorf("%d errors are kept", n)
 	}
 }
 

@@ -274,17 +274,25 @@ func checkResolvers(_ context.Context, q *inquiry) Finding {
 }
 
 func checkProxyListens(ctx context.Context, q *inquiry) Finding {
-	if q.subject.ProxyListen == "off" {
-		return skipped("it was switched off")
+	at := q.subject.Status.ProxyAddress
+	switch {
+	case q.subject.ProxyOff != "":
+		return skipped("%s", q.subject.ProxyOff)
+	case at == "":
+		f := failed("the proxy does not listen anywhere")
+		f.Remedy = "choose another port: warp-cli proxy port N"
+		return f
+	case q.subject.ProxyShared:
+		return ok("%s, the service's for all of its users", at)
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	c, err := q.env.Dial(ctx, "tcp", q.subject.Status.ProxyAddress)
+	c, err := q.env.Dial(ctx, "tcp", at)
 	if err != nil {
-		return failed("nothing takes connections at %s: %v", q.subject.Status.ProxyAddress, err)
+		return failed("nothing takes connections at %s: %v", at, err)
 	}
 	_ = c.Close() // it is there, which was the question
-	return ok("%s", q.subject.Status.ProxyAddress)
+	return ok("%s", at)
 }
 
 func checkFlows(_ context.Context, q *inquiry) Finding {

@@ -14,10 +14,14 @@ import (
 
 // Subject is the agent that is looked at.
 type Subject struct {
-	StateDir    string
-	ProxyListen string // "off": none
-	Status      localapi.Status
-	Registered  bool
+	StateDir   string
+	Status     localapi.Status
+	Registered bool
+	// ProxyOff says why there is no proxy to look for; empty: there should be one.
+	ProxyOff string
+	// ProxyShared says that a service listens for all of its users: the agent itself must not connect there, for it would
+	// be taken for the service's own user.
+	ProxyShared bool
 	// ControlURL, Roots and CAFingerprint are how control is found and known; nil Roots: the system's.
 	ControlURL    string
 	Roots         *x509.CertPool

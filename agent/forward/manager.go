@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,8 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -205,6 +208,17 @@ func (m *Manager) admit(s *Spec) error {
 		}
 	}
 	return nil
+}
+
+// Kept reports whether there are forwards in a state directory that no manager uses. What cannot be read counts as none:
+// the manager says what is wrong with it when it is next started.
+func Kept(dir string) bool {
+	b, err := os.ReadFile(filepath.Join(dir, file))
+	if err != nil {
+		return false
+	}
+	var k kept
+	return json.Unmarshal(b, &k) == nil && len(k.Forwards) > 0
 }
 
 // valid checks a forward by itself.

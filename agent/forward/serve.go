@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -209,15 +208,6 @@ func (f *forward) refuse(ctx context.Context, c net.Conn, err error) {
 	relay.Abort(c)
 }
 
-// originOf says who asked for a flow, for the agent's table of them.
-func originOf(c net.Conn) origin.Origin {
-	o := origin.Origin{Entrance: origin.Forward}
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		o.Client = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
-	}
-	return o
-}
-
 // connection owns c. The target is dialled before a byte is read; what cannot be dialled is reset.
 func (f *forward) connection(ctx context.Context, c net.Conn) {
 	client, ok := c.(relay.Client)
@@ -229,7 +219,7 @@ func (f *forward) connection(ctx context.Context, c net.Conn) {
 		f.refuse(ctx, c, err)
 		return
 	}
-	dctx, cancel := context.WithTimeout(origin.With(ctx, originOf(c)), f.m.cfg.DialTimeout)
+	dctx, cancel := context.WithTimeout(origin.With(ctx, origin.Of(origin.Forward, c)), f.m.cfg.DialTimeout)
 	flow, err := f.m.cfg.Dialer.DialFlow(dctx, f.dial())
 	cancel()
 	if err != nil {

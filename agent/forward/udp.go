@@ -12,6 +12,7 @@ import (
 	"weft/agent/fault"
 	"weft/agent/origin"
 	"weft/internal/kind"
+	"weft/internal/localsock"
 )
 
 // maxDatagramBytes bounds a datagram, since each client costs a buffer; longer ones are dropped, never cut.
@@ -29,7 +30,8 @@ type datagrams struct {
 // datagramFlow is the flow of one client.
 type datagramFlow struct {
 	net.Conn
-	used atomic.Int64 // Unix seconds
+	sender *localsock.UDPSender // nil: everybody is let in
+	used   atomic.Int64         // Unix seconds
 }
 
 func listenUDP(ctx context.Context, at string) (listener, error) {
@@ -76,14 +78,20 @@ func (d *datagrams) pass(ctx context.Context, f *forward, wg *sync.WaitGroup, fr
 	full := d.closed || len(d.flows) >= f.m.cfg.MaxConns
 	d.mu.Unlock()
 	if !ok {
-		if full || !f.mayDatagram(from) {
+		sender := f.sender(from)
+		if full || sender != nil && !sender.OK() {
 			f.refused.Add(1)
 			return false
 		}
-		if fl = d.open(ctx, f, wg, from); fl == nil {
+		if fl = d.open(ctx, f, wg, from, sender); fl == nil {
 			f.refused.Add(1)
 			return false
 		}
+	}
+	if !fl.mine() {
+		f.refused.Add(1)
+		d.drop(from, fl)
+		return false
 	}
 	fl.touch(f.m.cfg.UDPIdle)
 	n, err := fl.Write(b)
@@ -95,7 +103,7 @@ func (d *datagrams) pass(ctx context.Context, f *forward, wg *sync.WaitGroup, fr
 	return true
 }
 
-func (d *datagrams) open(ctx context.Context, f *forward, wg *sync.WaitGroup, from netip.AddrPort) *datagramFlow {
+func (d *datagrams) open(ctx context.Context, f *forward, wg *sync.WaitGroup, from netip.AddrPort, sender *localsock.UDPSender) *datagramFlow {
 	// Opening a UDP flow sends nothing and waits for nobody.
 	asked := origin.With(ctx, origin.Origin{Entrance: origin.Forward, Client: from})
 	dctx, cancel := context.WithTimeout(asked, f.m.cfg.DialTimeout)
@@ -105,7 +113,7 @@ func (d *datagrams) open(ctx context.Context, f *forward, wg *sync.WaitGroup, fr
 		f.m.log.DebugContext(ctx, "forward refused a datagram", "name", f.spec.Name, "src", from, "error", err)
 		return nil
 	}
-	fl := &datagramFlow{Conn: c}
+	fl := &datagramFlow{Conn: c, sender: sender}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -129,6 +137,10 @@ func (d *datagrams) answer(f *forward, to netip.AddrPort, fl *datagramFlow) {
 	for {
 		n, err := fl.Read(buf)
 		if err != nil {
+			return
+		}
+		if !fl.mine() {
+			f.drops.Add(1)
 			return
 		}
 		fl.touch(f.m.cfg.UDPIdle)
@@ -172,22 +184,13 @@ func (f *datagramFlow) touch(idle time.Duration) {
 	}
 }
 
-// mayDatagram turns other accounts of this machine away, as authorize does for streams.
-func (f *forward) mayDatagram(from netip.AddrPort) bool {
+// sender watches over a client as authorize does over a stream's; nil when everybody is let in.
+func (f *forward) sender(from netip.AddrPort) *localsock.UDPSender {
 	if f.spec.AllUsers || !f.spec.loopback() {
-		return true
+		return nil
 	}
-	ids, err := udpOwners(from)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return true // this system does not tell; the manual says so
-	}
-	if err != nil || len(ids) == 0 {
-		return false
-	}
-	for _, id := range ids {
-		if !f.m.cfg.Allow(id) {
-			return false
-		}
-	}
-	return true
+	return localsock.NewUDPSender(from, f.m.cfg.Allow, nil)
 }
+
+// mine reports whether the client is still who opened the flow.
+func (f *datagramFlow) mine() bool { return f.sender == nil || f.sender.OK() }

@@ -45,8 +45,8 @@ const DefaultMaxSessions = 64
 
 // Config of a Host. The zero value of a field means the default named.
 type Config struct {
-	// Agent is what every session's agent is made with. StateDir is that of the service; Hosted, ProxyListener and Dir
-	// are the host's to set.
+	// Agent is what every session's agent is made with. StateDir is that of the service; Hosted, HostProxy, ProxyAuthorize,
+	// ManagedChanged, Owner and Dir are the host's to set.
 	Agent agent.Config
 	// MaxSessions bounds the running sessions of all accounts; 0 means DefaultMaxSessions.
 	MaxSessions int
@@ -54,6 +54,11 @@ type Config struct {
 	MaxProfiles int
 	// IdleAfter is how long a session without tunnel, flows and requests is kept; 0 means 10 minutes.
 	IdleAfter time.Duration
+	// System says that this is the machine's service, whatever account it runs as: it serves every account, and its own
+	// counts as a privileged one. A service that runs as a privileged account is one without being told.
+	System bool
+	// ManagedLook is how often the administrator's file is looked at; 0 means 10 seconds.
+	ManagedLook time.Duration
 	// Owner is the account of the service. Zero account: this process's.
 	Owner *localsock.Caller
 	// Listen opens the local API's socket. nil: agent.ListenSocket.
@@ -89,6 +94,8 @@ type Host struct {
 	proxyAddr                                                                   atomic.Pointer[string]
 	beats                                                                       chan chan<- struct{} // from Alive to the sweep
 
+	managing sync.Mutex // held while all sessions read the administrator's file
+
 	mu       sync.Mutex // guards what follows, and the fields of account and session that say so
 	spawn    func(*session)
 	accounts map[string]*account
@@ -109,7 +116,8 @@ func New(cfg Config) (*Host, error) {
 	setDefault(&cfg.MaxSessions, DefaultMaxSessions)
 	setDefault(&cfg.MaxProfiles, 16)
 	setDefault(&cfg.IdleAfter, 10*time.Minute)
-	if cfg.MaxSessions < 1 || cfg.MaxProfiles < 1 || cfg.IdleAfter < 2 {
+	setDefault(&cfg.ManagedLook, managedLook)
+	if cfg.MaxSessions < 1 || cfg.MaxProfiles < 1 || cfg.IdleAfter < 2 || cfg.ManagedLook < 1 {
 		return nil, kind.New(kind.Invalid, "limits of sessions must be positive").WithHint("see warp-svc run --help")
 	}
 	h := &Host{
@@ -132,6 +140,7 @@ func New(cfg Config) (*Host, error) {
 	} else if h.owner, err = localsock.Self(); err != nil {
 		return nil, fmt.Errorf("read own identity: %w", err)
 	}
+	h.owner.Privileged = h.owner.Privileged || cfg.System
 	return h, nil
 }
 
@@ -199,6 +208,8 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	h.mu.Lock()
 	h.api = api
 	h.mu.Unlock()
+	managed := h.managedStamp()
+	h.applyManaged(ctx)
 	fr, err := h.newFront(ctx)
 	if err != nil {
 		return err
@@ -213,7 +224,9 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return api.Serve(ctx, ln) })
 	g.Go(func() error { return fr.serve(ctx) })
 	g.Go(func() error { h.sweepUntil(ctx); return nil })
+	g.Go(func() error { h.watchManaged(ctx, managed); return nil })
 	h.resume(ctx)
+	h.enrolOwn(ctx)
 	h.ready(ctx)
 	err = g.Wait()
 	h.end(&running)
@@ -259,8 +272,9 @@ func (h *Host) ready(ctx context.Context) {
 	}
 }
 
-// resume starts the sessions whose tunnel was up. What is wrong with one account's state does not stop the others.
+// resume starts the sessions that run though nobody asks for them. What is wrong with one account's state does not stop the others.
 func (h *Host) resume(ctx context.Context) {
+	locked := h.cfg.Agent.Locked()
 	for _, key := range h.knownAccounts(ctx) {
 		ac, err := h.takeAccount(ctx, key)
 		if err != nil {
@@ -268,11 +282,12 @@ func (h *Host) resume(ctx context.Context) {
 			continue
 		}
 		for _, p := range h.indexOf(ac).Profiles {
-			if !agent.Resumes(ac.profileDir(p)) {
+			dir := ac.profileDir(p)
+			if !agent.Resumes(dir) && (!locked || !agent.HasRegistration(dir)) {
 				continue
 			}
 			if s, err := h.acquire(ctx, key, p.Name); err != nil {
-				h.log.ErrorContext(ctx, "start a session that was connected", "user_id", key, "profile", p.Name, "error", err)
+				h.log.ErrorContext(ctx, "start a session that must run", "user_id", key, "profile", p.Name, "error", err)
 			} else {
 				h.release(s)
 			}

@@ -207,6 +207,9 @@ func (h *Host) endRegistration(ctx context.Context, ac *account, p profile, forc
 		return fault.New(string(kind.Conflict), "profile %s is connected", p.Name).
 			WithHint("run: warp-cli --profile %s disconnect\nor run: warp-cli profile remove %s --force", p.Name, p.Name)
 	}
+	if err := s.agent.MayUnregister(); err != nil {
+		return err // whatever force says
+	}
 	h.setRemoving(ac, p.Dir)
 	if err := s.agent.Unregister(ctx); err != nil && fault.From(err).Code != localapi.CodeNotRegistered {
 		if !force {

@@ -177,6 +177,7 @@ func (h *Host) runAgent(ctx context.Context, s *session) error {
 		return err
 	}
 	cfg.Owner = &owner
+	cfg.ManagedChanged = h.reloadManaged
 	cfg.ProxyAuthorize = func(c net.Conn) error { return h.mayUseProxy(c, s) }
 	cfg.OnReady = func(agent.Ready) {
 		h.present(s.account)

@@ -5,13 +5,15 @@ package logring
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"weft/agent/diag/redact"
 )
 
 const (
@@ -20,6 +22,8 @@ const (
 	MaxBytes = 512 << 10
 	maxText  = 2048 // of a message or a value
 	maxAttrs = 32
+	// MaxErrors are remembered beside the lines: they must outlast a flood of lesser ones.
+	MaxErrors = 50
 )
 
 // Line is one line of the log; it is not modified once kept.
@@ -32,10 +36,21 @@ type Line struct {
 	bytes   int
 }
 
+// String is the line as text: time, level, message and the attributes by name.
+func (l *Line) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %q", l.Time.UTC().Format(time.RFC3339Nano), l.Level, l.Message)
+	for _, k := range slices.Sorted(maps.Keys(l.Attrs)) {
+		fmt.Fprintf(&b, " %s=%q", k, l.Attrs[k])
+	}
+	return b.String()
+}
+
 // Ring holds the last lines. Safe for concurrent use.
 type Ring struct {
 	mu      sync.Mutex // guards what follows
 	lines   []Line
+	errors  []Line // the last of level error
 	bytes   int
 	next    uint64
 	changed chan struct{} // closed and replaced with each line
@@ -58,12 +73,25 @@ func (r *Ring) After(cursor uint64) (lines []Line, next uint64, more <-chan stru
 	return slices.Clone(r.lines[i:]), r.next, r.changed
 }
 
+// Errors returns the last lines of level error, oldest first.
+func (r *Ring) Errors() []Line {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.errors)
+}
+
 func (r *Ring) add(l Line) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.next++
 	l.seq = r.next
 	r.lines = append(r.lines, l)
+	if l.Level >= slog.LevelError {
+		if len(r.errors) == MaxErrors {
+			r.errors = slices.Delete(r.errors, 0, 1)
+		}
+		r.errors = append(r.errors, l)
+	}
 	r.bytes += l.bytes
 	drop := 0
 	for drop < len(r.lines)-1 && (len(r.lines)-drop > MaxLines || r.bytes > MaxBytes) {
@@ -97,7 +125,7 @@ func (h *handler) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle implements slog.Handler.
 func (h *handler) Handle(ctx context.Context, rec slog.Record) error {
-	l := Line{Time: rec.Time, Level: rec.Level, Message: Redact(clip(rec.Message)), Attrs: maps.Clone(h.attrs)}
+	l := Line{Time: rec.Time, Level: rec.Level, Message: redact.Text(clip(rec.Message)), Attrs: maps.Clone(h.attrs)}
 	if l.Attrs == nil {
 		l.Attrs = map[string]string{}
 	}
@@ -151,44 +179,11 @@ func put(m map[string]string, prefix string, a slog.Attr) {
 		return
 	}
 	key := prefix + a.Key
-	if secretKey(key) {
-		m[key] = "(redacted)"
+	if redact.SecretName(key) {
+		m[key] = redact.Mark
 		return
 	}
-	m[key] = Redact(clip(v.String()))
-}
-
-// secretKeys are words in the name of an attribute that must not be shown, whatever is in it.
-var secretKeys = []string{"token", "secret", "password", "passwd", "private", "enrolment", "authorization", "cookie", "credential"}
-
-func secretKey(key string) bool {
-	key = strings.ToLower(key)
-	return slices.ContainsFunc(secretKeys, func(w string) bool { return strings.Contains(key, w) })
-}
-
-// secretTexts are what secrets look like inside other text: tokens and enrolment strings of ours, bearer credentials,
-// private keys in PEM, and NAME=VALUE of a name that says so.
-var secretTexts = []*regexp.Regexp{
-	regexp.MustCompile(`weft_[a-z]+_[A-Za-z0-9_\-]{6,}`),
-	regexp.MustCompile(`weft1\.[A-Za-z0-9_\-.+/=]+`),
-	regexp.MustCompile(`(?i)(bearer|basic)\s+[A-Za-z0-9_\-.+/=]{6,}`),
-	regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`),
-	regexp.MustCompile(`(?i)\b[\w.\-]*(token|secret|password|passwd|private_key)[\w.\-]*["']?\s*[=:]\s*["']?[^\s"',;&]+`),
-}
-
-// hints are what every text with such a secret contains, in lower case: most texts have none, and need no more than this look.
-var hints = []string{"weft_", "weft1.", "bearer", "basic", "private", "token", "secret", "password", "passwd"}
-
-// Redact replaces what looks like a secret.
-func Redact(s string) string {
-	lower := strings.ToLower(s)
-	if !slices.ContainsFunc(hints, func(h string) bool { return strings.Contains(lower, h) }) {
-		return s
-	}
-	for _, re := range secretTexts {
-		s = re.ReplaceAllString(s, "(redacted)")
-	}
-	return s
+	m[key] = redact.Text(clip(v.String()))
 }
 
 func clip(s string) string {

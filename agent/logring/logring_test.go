@@ -91,7 +91,34 @@ func TestRedact(t *testing.T) {
 			t.Errorf("a secret is kept: %s", s)
 		}
 	}
-	if s := logring.Redact("device registered at 10.0.0.1"); s != "device registered at 10.0.0.1" {
-		t.Errorf("plain text became %q", s)
+	if len(lines) == 0 || lines[0].Attrs["device_token"] == "" {
+		t.Errorf("lines %+v: not even the name of what was redacted is kept", lines)
+	}
+	say("device registered at 10.0.0.1")
+	if lines, _, _ = r.After(0); lines[len(lines)-1].Message != "device registered at 10.0.0.1" {
+		t.Errorf("plain text became %q", lines[len(lines)-1].Message)
+	}
+}
+
+// What went wrong is remembered when much was said since.
+func TestRing_Errors(t *testing.T) {
+	r := logring.New()
+	log := slog.New(r.Tee(slog.DiscardHandler)).With("part", "x").WithGroup("g")
+	log.ErrorContext(t.Context(), "broken", "n", 1, "token", "abc")
+	lines, _, _ := r.After(0)
+	if s := lines[0].String(); !strings.Contains(s, `ERROR "broken" g.n="1" g.token="[redacted]" part="x"`) {
+		t.Errorf("as text: %s", s)
+	}
+	for range 2 * logring.MaxLines {
+		log.InfoContext(t.Context(), "line")
+	}
+	if e := r.Errors(); len(e) != 1 || e[0].Message != "broken" {
+		t.Errorf("errors %+v", e)
+	}
+	for range 2 * logring.MaxErrors {
+		log.ErrorContext(t.Context(), "again")
+	}
+	if e := r.Errors(); len(e) != logring.MaxErrors || e[0].Message != "again" {
+		t.Errorf("%d errors are kept, the first %q", len(e), e[0].Message)
 	}
 }

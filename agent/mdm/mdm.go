@@ -310,6 +310,9 @@ func readFile(path string) ([]byte, error) {
 	return b, nil
 }
 
+// Enrols reports whether the file says how a device is registered.
+func (p *Policy) Enrols() bool { return p.Enrolment != "" || p.EnrolmentFile != "" }
+
 // ReadEnrolment reads the enrolment string that p names.
 func (p *Policy) ReadEnrolment() (string, error) {
 	if p.EnrolmentFile == "" {

@@ -4,6 +4,7 @@ package origin
 
 import (
 	"context"
+	"net"
 	"net/netip"
 )
 
@@ -26,6 +27,15 @@ type Origin struct {
 	Client netip.AddrPort
 	// PID of the program; 0: not known.
 	PID int
+}
+
+// Of says that the program at the other end of c asked, by an entrance.
+func Of(by Entrance, c net.Conn) Origin {
+	o := Origin{Entrance: by}
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		o.Client = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
+	}
+	return o
 }
 
 type key struct{}

@@ -14,6 +14,7 @@ import (
 
 	"weft/agent/localapi"
 	"weft/agent/origin"
+	"weft/internal/localsock"
 )
 
 // PacketDialer opens a UDP flow to what a client asked for. Its errors are *fault.Error.
@@ -36,6 +37,9 @@ type association struct {
 	user   string
 	sock   *net.UDPConn
 	client netip.AddrPort // a port of 0 is learned from the first datagram
+	// owner is whose the TCP connection is, and with it the datagrams; nil: not known, or from another machine.
+	owner  *localsock.Caller
+	sender *localsock.UDPSender // of client, when owner is known
 	wg     sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
@@ -57,7 +61,7 @@ type packetFlow struct {
 
 // associate serves the association until its TCP connection ends.
 func (s *Server) associate(ctx context.Context, c *conn, user string, req request) error {
-	ctx = origin.With(ctx, c.origin(origin.SOCKS))
+	ctx = origin.With(ctx, origin.Of(origin.SOCKS, c))
 	defer s.associations.Add(-1)
 	if s.associations.Add(1) > maxAssociations {
 		s.refused.Add(1)
@@ -68,12 +72,17 @@ func (s *Server) associate(ctx context.Context, c *conn, user string, req reques
 	if !ok || !ok2 {
 		return errors.Join(errors.New("UDP ASSOCIATE needs TCP"), writeReply(c, replyGeneralFailure, netip.AddrPort{}))
 	}
+	owner, err := s.ownerOf(c, remote)
+	if err != nil {
+		s.refused.Add(1)
+		return errors.Join(err, writeReply(c, replyNotAllowed, netip.AddrPort{}))
+	}
 	sock, err := net.ListenUDP("udp", &net.UDPAddr{IP: local.IP})
 	if err != nil {
 		return errors.Join(err, writeReply(c, replyGeneralFailure, netip.AddrPort{}))
 	}
 	a := &association{
-		s: s, user: user, sock: sock, flows: make(map[datagramTarget]*packetFlow),
+		s: s, user: user, sock: sock, owner: owner, flows: make(map[datagramTarget]*packetFlow),
 		// The port that the request names, if any, is the one the client will send from; its
 		// address is often 0.0.0.0 or behind NAT, and the connection's says it better.
 		client: netip.AddrPortFrom(remote.AddrPort().Addr().Unmap(), req.port),
@@ -126,14 +135,46 @@ func (a *association) receive(ctx context.Context) {
 			return
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		if a.client.Port() == 0 && from.Addr() == a.client.Addr() {
-			a.client = from
-		}
 		to, payload, err := parseDatagram(buf[:n])
-		if err != nil || from != a.client || !a.send(ctx, to, payload) {
+		if err != nil || !a.isClient(from) || !a.send(ctx, to, payload) {
 			a.s.udpDrops.Add(1)
 		}
 	}
+}
+
+// ownerOf names whose a connection from this machine is; nil where the system does not tell.
+func (s *Server) ownerOf(c *conn, remote *net.TCPAddr) (*localsock.Caller, error) {
+	if !remote.IP.IsLoopback() {
+		return nil, nil //nolint:nilnil // another machine's accounts mean nothing here
+	}
+	id, err := s.cfg.TCPPeer(c.Client)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil, nil //nolint:nilnil // the manual says so
+	case err != nil:
+		return nil, err
+	}
+	return &id, nil
+}
+
+// isClient reports whether a datagram is the client's. The first one may say which port is the client's; where the
+// system tells, the port must be of the account whose the TCP connection is, and stay so.
+func (a *association) isClient(from netip.AddrPort) bool {
+	learn := a.client.Port() == 0 && from.Addr() == a.client.Addr()
+	if !learn && from != a.client {
+		return false
+	}
+	if a.owner != nil && (learn || a.sender == nil) {
+		sender := localsock.NewUDPSender(from, a.owner.SameUser, a.s.cfg.UDPOwners)
+		if !sender.OK() {
+			return false
+		}
+		a.sender = sender
+	}
+	if learn {
+		a.client = from
+	}
+	return a.sender == nil || a.sender.OK()
 }
 
 // send reports whether a flow took the datagram.
@@ -187,16 +228,16 @@ func (a *association) open(ctx context.Context, to datagramTarget) (*packetFlow,
 		return nil, errors.Join(net.ErrClosed, c.Close())
 	}
 	a.flows[to] = f
-	client := a.client
+	client, sender := a.client, a.sender
 	a.wg.Go(func() {
 		defer a.s.packetFlows.Add(-1)
-		a.answer(to, f, client)
+		a.answer(to, f, client, sender)
 	})
 	return f, nil
 }
 
 // answer passes the datagrams of a flow back until it is idle or closed.
-func (a *association) answer(to datagramTarget, f *packetFlow, client netip.AddrPort) {
+func (a *association) answer(to datagramTarget, f *packetFlow, client netip.AddrPort, sender *localsock.UDPSender) {
 	defer a.drop(to, f)
 	head := datagramHeader(to)
 	buf := make([]byte, len(head)+maxDatagramBytes)
@@ -207,6 +248,10 @@ func (a *association) answer(to datagramTarget, f *packetFlow, client netip.Addr
 			return
 		}
 		f.touch(a.s.cfg.UDPIdle)
+		if sender != nil && !sender.OK() {
+			a.s.udpDrops.Add(1)
+			return
+		}
 		if _, err := a.sock.WriteToUDPAddrPort(buf[:len(head)+n], client); err != nil {
 			a.s.udpDrops.Add(1)
 		}

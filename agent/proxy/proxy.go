@@ -27,6 +27,7 @@ import (
 	"weft/agent/origin"
 	"weft/agent/relay"
 	"weft/internal/kind"
+	"weft/internal/localsock"
 )
 
 // DefaultListen is where the proxy listens unless told otherwise.
@@ -45,6 +46,10 @@ type Config struct {
 	// Authorize refuses a connection by an error, a *fault.Error; nil lets everybody in.
 	Authorize func(net.Conn) error
 	Logger    *slog.Logger
+	// TCPPeer and UDPOwners name the accounts behind a connection, and behind an address that datagrams come from; nil:
+	// localsock's.
+	TCPPeer   func(net.Conn) (localsock.Caller, error)
+	UDPOwners func(netip.AddrPort) ([]localsock.Caller, error)
 	// MaxConns bounds the open connections; 0 means 4096.
 	MaxConns int
 	// HandshakeTimeout bounds the time until the request is read; 0 means 10 s.
@@ -91,6 +96,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.MaxConns == 0 {
 		cfg.MaxConns = 4096
+	}
+	if cfg.TCPPeer == nil {
+		cfg.TCPPeer = localsock.TCPPeer
 	}
 	if cfg.HandshakeTimeout == 0 {
 		cfg.HandshakeTimeout = 10 * time.Second
@@ -196,15 +204,6 @@ type conn struct {
 	r *bufio.Reader
 }
 
-// origin says who asked for a flow.
-func (c *conn) origin(by origin.Entrance) origin.Origin {
-	o := origin.Origin{Entrance: by}
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		o.Client = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
-	}
-	return o
-}
-
 // opening is what a handshake came to.
 type opening struct {
 	flow  relay.Flow // nil: the connection ends
@@ -297,7 +296,7 @@ func (s *Server) authorize(ctx context.Context, c *conn) error {
 
 // dial asks the dialer; the handshake's deadline no longer applies.
 func (s *Server) dial(ctx context.Context, c *conn, by origin.Entrance, d localapi.Dial) (relay.Flow, *fault.Error) {
-	ctx, cancel := context.WithTimeout(origin.With(ctx, c.origin(by)), s.cfg.DialTimeout)
+	ctx, cancel := context.WithTimeout(origin.With(ctx, origin.Of(by, c)), s.cfg.DialTimeout)
 	defer cancel()
 	if err := c.SetDeadline(time.Now().Add(s.cfg.DialTimeout + s.cfg.HandshakeTimeout)); err != nil {
 		return nil, fault.From(err)

@@ -38,8 +38,8 @@ type Port struct {
 	Commands []string `json:"commands"`
 }
 
-// MachineOf gathers the rows of the target with the given ID among all rows; connect has `target connect` among the commands.
-func MachineOf(rows []Row, id string, connect bool) Machine {
+// MachineOf gathers the rows of the target with the given ID among all rows.
+func MachineOf(rows []Row, id string) Machine {
 	m := Machine{ID: id, Attributes: map[string]string{}, Addresses: []localapi.Address{}, Ports: []Port{}}
 	for i, name := range UniqueNames(rows) {
 		r := &rows[i]
@@ -51,7 +51,7 @@ func MachineOf(rows []Row, id string, connect bool) Machine {
 			m.Attributes = r.Attributes
 		}
 		m.Ports = append(m.Ports, Port{
-			Port: r.Port, Protocol: r.Protocol, Usernames: append([]string{}, r.Usernames...), Commands: commands(r, name, connect),
+			Port: r.Port, Protocol: r.Protocol, Usernames: append([]string{}, r.Usernames...), Commands: commands(r, name),
 		})
 	}
 	slices.SortFunc(m.Ports, func(a, b Port) int {
@@ -64,7 +64,7 @@ func MachineOf(rows []Row, id string, connect bool) Machine {
 }
 
 // commands are the command lines that reach a row.
-func commands(r *Row, name string, connect bool) []string {
+func commands(r *Row, name string) []string {
 	port := strconv.Itoa(int(r.Port))
 	switch r.Protocol {
 	case "SSH":
@@ -83,11 +83,7 @@ func commands(r *Row, name string, connect bool) []string {
 	case "UDP":
 		return []string{}
 	default:
-		nc := "warp-cli nc " + name + " " + port
-		if connect {
-			return []string{"warp-cli target connect " + name + ":" + port, nc}
-		}
-		return []string{nc}
+		return []string{"warp-cli target connect " + name + ":" + port, "warp-cli nc " + name + " " + port}
 	}
 }
 

@@ -21,8 +21,9 @@ import (
 // daemon is the agents of a machine with what a service manager expects of a process.
 type daemon struct {
 	cfg agent.Config
-	// maxSessions is host.Config's.
+	// maxSessions and system are host.Config's.
 	maxSessions int
+	system      bool
 
 	log     logfile.Config
 	verbose bool
@@ -81,7 +82,7 @@ func (d *daemon) serve(ctx context.Context, reopen func() error, ready func()) e
 		wg.Go(func() { s.tell(ctx) })
 		wg.Go(func() { n.KeepAlive(ctx, s.alive, s.failed(ctx)) })
 	}
-	h, err := host.New(host.Config{Agent: cfg, MaxSessions: d.maxSessions})
+	h, err := host.New(host.Config{Agent: cfg, MaxSessions: d.maxSessions, System: d.system})
 	if err != nil {
 		return err
 	}

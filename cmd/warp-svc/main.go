@@ -83,6 +83,7 @@ opens the log file anew.`,
 	f.BoolVar(&cfg.AllowRemoteProxy, "proxy-allow-remote", false, "let --proxy-listen be other than loopback: whoever reaches it uses your access")
 	f.BoolVar(&cfg.ProxyAllUsers, "proxy-all-users", false, "let every user of this machine use the proxy, not only those who may operate the agent")
 	f.IntVar(&d.maxSessions, "max-sessions", host.DefaultMaxSessions, "run at most this many sessions, one for each profile of each user of this machine")
+	f.BoolVar(&d.system, "system", false, "serve every user of this machine, each with a session of their own, though the service is not privileged; root's service does so without")
 	f.BoolVarP(&d.verbose, "verbose", "v", false, "log each flow")
 	f.StringVar(&d.log.Path, "log-file", "", "log to this file instead of stderr")
 	f.Int64Var(&d.log.MaxBytes, "log-max-bytes", logfile.DefaultMaxBytes, "begin another log file at this size")

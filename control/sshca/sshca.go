@@ -1,5 +1,6 @@
 // Package sshca is the certificate authority of upstream SSH logins: it makes the authority's key and signs user
 // certificates (OpenSSH PROTOCOL.certkeys) that are worth one login as one UNIX user for at most three minutes.
+// Under a key of another authority it signs the host keys that gateways present to SSH clients.
 // It keeps nothing; whoever calls it decides first that the login is allowed.
 package sshca
 
@@ -27,7 +28,9 @@ const (
 const Comment = "open-ssh-ca@weft"
 
 // Generate makes an authority's key: its authorized_keys line and its private key (PKCS #8).
-func Generate() (publicKey string, privateKey []byte, err error) {
+func Generate() (publicKey string, privateKey []byte, err error) { return generate(Comment) }
+
+func generate(comment string) (publicKey string, privateKey []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return "", nil, fmt.Errorf("generate SSH CA key: %w", err)
@@ -39,7 +42,7 @@ func Generate() (publicKey string, privateKey []byte, err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("encode SSH CA key: %w", err)
 	}
-	return strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(pub)), "\n") + " " + Comment, privateKey, nil
+	return strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(pub)), "\n") + " " + comment, privateKey, nil
 }
 
 // Request asks for a certificate.
@@ -58,24 +61,8 @@ func Sign(privateKey []byte, r Request, now time.Time) (*ssh.Certificate, error)
 		// A certificate without a principal would be good for every user (PROTOCOL.certkeys).
 		return nil, errors.New("sign SSH certificate: no principal or no key")
 	}
-	if _, nested := r.Key.(*ssh.Certificate); nested {
-		return nil, errors.New("sign SSH certificate: the key is a certificate itself")
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(privateKey)
-	if err != nil {
-		return nil, fmt.Errorf("decode SSH CA key: %w", err)
-	}
-	signer, err := ssh.NewSignerFromKey(parsed)
-	if err != nil {
-		return nil, fmt.Errorf("use SSH CA key: %w", err)
-	}
-	var serial [8]byte
-	if _, err := rand.Read(serial[:]); err != nil {
-		return nil, fmt.Errorf("make serial: %w", err)
-	}
 	c := &ssh.Certificate{
 		Key:             r.Key,
-		Serial:          binary.BigEndian.Uint64(serial[:]) >> 1, // fits a signed integer too
 		CertType:        ssh.UserCert,
 		KeyId:           r.KeyID,
 		ValidPrincipals: []string{r.Principal},
@@ -83,8 +70,29 @@ func Sign(privateKey []byte, r Request, now time.Time) (*ssh.Certificate, error)
 		ValidBefore:     uint64(now.Add(Lifetime - Backdate).Unix()),
 		Permissions:     ssh.Permissions{Extensions: map[string]string{"permit-pty": ""}},
 	}
-	if err := c.SignCert(rand.Reader, signer); err != nil {
+	if err := sign(privateKey, c); err != nil {
 		return nil, fmt.Errorf("sign SSH certificate: %w", err)
 	}
 	return c, nil
+}
+
+// sign gives c a serial number and signs it.
+func sign(privateKey []byte, c *ssh.Certificate) error {
+	if _, nested := c.Key.(*ssh.Certificate); nested {
+		return errors.New("the key is a certificate itself")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(privateKey)
+	if err != nil {
+		return fmt.Errorf("decode CA key: %w", err)
+	}
+	signer, err := ssh.NewSignerFromKey(parsed)
+	if err != nil {
+		return fmt.Errorf("use CA key: %w", err)
+	}
+	var serial [8]byte
+	if _, err := rand.Read(serial[:]); err != nil {
+		return fmt.Errorf("make serial: %w", err)
+	}
+	c.Serial = binary.BigEndian.Uint64(serial[:]) >> 1 // fits a signed integer too
+	return c.SignCert(rand.Reader, signer)
 }

@@ -219,10 +219,8 @@ func (tx *Tx) checkListUsers(ctx context.Context, l *api.List) error {
 			lists[i] = domainList(l)
 		}
 	}
-	for i := range users {
-		if err := users[i].Validate(lists); err != nil {
-			return kind.Field("/items", "network rule %q names the list, and: %s", users[i].Name, err)
-		}
+	if bad, err := access.ValidateNetworkRules(users, lists); err != nil {
+		return kind.Field("/items", "network rule %q names the list, and: %s", bad.Name, err)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 const (
 	// maxNetworkRules bounds the rules of an account: each is looked at for each flow.
 	maxNetworkRules = 1000
+	// maxNetworkRuleText bounds the expressions of all of them together, for the same reason: one alone may have 48 KiB.
+	maxNetworkRuleText = 1 << 20
 	// precedenceStep is the gap that a rule without a precedence of its own leaves, so that others fit between.
 	precedenceStep = 1000
 	maxPrecedence  = 1<<31 - 1
@@ -160,6 +162,16 @@ func (tx *Tx) putNetworkRule(ctx context.Context, r *api.NetworkRule, in api.Net
 	if err := checkNetworkRule(r, in); err != nil {
 		return err
 	}
+	text := expressionBytes(r)
+	for i := range all {
+		if all[i].ID != r.ID {
+			text += expressionBytes(&all[i])
+		}
+	}
+	if text > maxNetworkRuleText {
+		return kind.New(kind.Limit, "the expressions of all network rules would be %d bytes, more than %d", text, maxNetworkRuleText).
+			WithHint("put values into lists, and name those")
+	}
 	for i := range all {
 		if other := &all[i]; other.ID != r.ID && other.Precedence == r.Precedence {
 			return kind.Field("/precedence", "precedence %d already belongs to network rule %q (%s)", r.Precedence, other.Name, other.ID).
@@ -173,6 +185,8 @@ func (tx *Tx) putNetworkRule(ctx context.Context, r *api.NetworkRule, in api.Net
 	d := domainNetworkRule(r)
 	return fieldOf(d.Validate(lists))
 }
+
+func expressionBytes(r *api.NetworkRule) int { return len(r.Traffic) + len(r.Identity) + len(r.DevicePosture) }
 
 // fieldOf turns "traffic: ..." into an error about the field.
 func fieldOf(err error) error {

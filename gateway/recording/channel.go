@@ -16,6 +16,13 @@ const (
 	keyFrameEvery = 10 * time.Second
 )
 
+// How many cells the terminals that are followed may have, in one session and in all: a cell is eight bytes, and is only made
+// when something is written there.
+const (
+	maxSessionCells = 512 << 10
+	maxCells        = 64 << 20
+)
+
 // Channel is one channel of a session. Its methods are called in the order of the events on the channel; those for data
 // may run at once with each other, one for each direction. A nil Channel records nothing.
 type Channel struct {
@@ -26,9 +33,12 @@ type Channel struct {
 
 	// mu guards the following.
 	mu       sync.Mutex
-	term     *term.Terminal // nil: no terminal was asked for
-	commands *commands
 	pty      bool
+	columns  int            // of the terminal
+	rows     int            //
+	term     *term.Terminal // nil: no terminal, or none that is followed
+	commands *commands
+	cells    int64  // reserved for it
 	kind     string // event that started something; "" before
 	kept     [2]int64
 	over     bool // the limit of output was crossed and said so
@@ -67,16 +77,60 @@ func (c *Channel) PTY(name string, columns, rows int, modes []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pty = true
+	columns, rows = clampSize(orSize(columns, 80), orSize(rows, 24))
+	c.columns, c.rows = columns, rows
+	if c.reserve(columns, rows) {
+		c.makeTerm(columns, rows)
+	}
+	c.event(Event{Type: EventPTY, Term: name, Columns: columns, Rows: rows, Modes: hex.EncodeToString(modes)})
+	c.s.record(RecordResize, c.id, sizeData(columns, rows), nil)
+}
+
+func (c *Channel) makeTerm(columns, rows int) {
 	c.term = term.New(term.Config{
-		Columns: orSize(columns, 80), Rows: orSize(rows, 24),
+		Columns: columns, Rows: rows,
 		OnLineFeed: func() { c.commands.lineFeed() }, OnMark: func(l byte, rest string) { c.commands.mark(l, rest) },
 	})
 	c.commands = newCommands(c.term, c.s.now, func(command, source string, cut bool) {
 		c.found = append(c.found, Event{Type: EventCommand, Command: command, Source: source, Truncated: cut})
 	})
-	columns, rows = c.term.Size()
-	c.event(Event{Type: EventPTY, Term: name, Columns: columns, Rows: rows, Modes: hex.EncodeToString(modes)})
-	c.s.record(RecordResize, c.id, sizeData(columns, rows), nil)
+}
+
+func clampSize(columns, rows int) (int, int) {
+	return min(columns, term.MaxColumns), min(rows, term.MaxRows)
+}
+
+// reserve takes the cells of a terminal of that size, both its screens, from what the session and all sessions may have. When
+// there are not enough, the terminal's output is recorded as ever, but no command lines are read off it and no key frames
+// made, and the recording says so.
+func (c *Channel) reserve(columns, rows int) bool {
+	more := int64(2*columns*rows) - c.cells
+	r, s := c.s.r, c.s
+	s.mu.Lock()
+	ok := s.cells+more <= maxSessionCells
+	if ok && r.cells.Add(more) > maxCells && more > 0 {
+		r.cells.Add(-more)
+		ok = false
+	}
+	if ok {
+		s.cells += more
+		c.cells += more
+	}
+	s.mu.Unlock()
+	if !ok {
+		r.stats.blind.Add(1)
+		c.event(Event{Type: EventNote, Reason: "too many or too large terminals: no command lines are read off this one"})
+	}
+	return ok
+}
+
+// release gives the cells back.
+func (c *Channel) release() {
+	c.s.mu.Lock()
+	c.s.cells -= c.cells
+	c.s.mu.Unlock()
+	c.s.r.cells.Add(-c.cells)
+	c.cells = 0
 }
 
 func orSize(v, def int) int {
@@ -93,12 +147,19 @@ func (c *Channel) Resize(columns, rows int) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.term == nil {
+	if !c.pty {
 		return
 	}
-	oldColumns, oldRows := c.term.Size()
-	c.term.Resize(orSize(columns, oldColumns), orSize(rows, oldRows))
-	columns, rows = c.term.Size()
+	columns, rows = clampSize(orSize(columns, c.columns), orSize(rows, c.rows))
+	switch {
+	case c.term == nil:
+	case c.reserve(columns, rows):
+		c.term.Resize(columns, rows)
+	default:
+		c.release()
+		c.term, c.commands = nil, nil
+	}
+	c.columns, c.rows = columns, rows
 	c.event(Event{Type: EventResize, Columns: columns, Rows: rows})
 	c.s.record(RecordResize, c.id, sizeData(columns, rows), nil)
 }
@@ -179,7 +240,7 @@ func (c *Channel) Output(b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.term != nil:
+	case c.pty:
 		c.terminalOutput(b)
 	case c.transfer != nil:
 		c.transfer.FromTarget(b)
@@ -200,7 +261,7 @@ func (c *Channel) Stderr(b []byte) {
 	c.down.Add(int64(len(b)))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.term != nil {
+	if c.pty {
 		c.record(RecordStderr, b)
 		return
 	}
@@ -209,6 +270,10 @@ func (c *Channel) Stderr(b []byte) {
 
 // terminalOutput records first what was seen, then what that means.
 func (c *Channel) terminalOutput(b []byte) {
+	if c.term == nil {
+		c.record(RecordOutput, b)
+		return
+	}
 	_, _ = c.term.Write(b) // never fails
 	c.record(RecordOutput, b)
 	c.since += int64(len(b))
@@ -307,6 +372,8 @@ func (c *Channel) Close() {
 		c.transfer.Close()
 		c.transfer = nil
 	}
+	c.release()
+	c.term, c.commands = nil, nil
 	if c.lines != nil {
 		c.lines.close()
 	}

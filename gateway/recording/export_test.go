@@ -1,6 +1,9 @@
 package recording
 
-import "io"
+import (
+	"context"
+	"io"
+)
 
 // FaultFile lets tests put a faulty file under a recording.
 type FaultFile interface {
@@ -33,3 +36,6 @@ func CountRecords(b []byte) (int, error) {
 		n++
 	}
 }
+
+// SealNow seals what there is to be sealed.
+func (r *Recorder) SealNow(ctx context.Context) error { return r.seal(ctx) }

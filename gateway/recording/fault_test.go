@@ -368,3 +368,72 @@ func TestChannel_FalseTransfer_regression(t *testing.T) {
 		})
 	}
 }
+
+// Terminals beyond what a session may have are recorded, but not followed; what one gives back another may have.
+func TestChannel_TooManyTerminals(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := newRecorder(t, inDir(dir))
+	s := start(t, r, "s1")
+	var all []*recording.Channel
+	for i := range 5 {
+		c := s.Channel(i+1, "session")
+		c.PTY("xterm", 100000, 100000, nil)
+		c.Start(recording.EventShell, "")
+		c.Output([]byte("$ "))
+		c.Input([]byte("ls\r"))
+		c.Output([]byte("ls\r\n"))
+		all = append(all, c)
+	}
+	if n := r.Stats().Blind; n != 3 {
+		t.Errorf("%d terminals are not followed", n)
+	}
+	all[0].Resize(80, 24)
+	all[0].Resize(100000, 100000)
+	for _, c := range all {
+		c.Close()
+	}
+	c := s.Channel(9, "session")
+	c.PTY("xterm", 80, 24, nil)
+	c.Close()
+	if n := r.Stats().Blind; n != 3 {
+		t.Errorf("%d terminals are not followed after the others ended", n)
+	}
+	sum := finish(t, s)
+	if sum.End.Commands != 2 {
+		t.Errorf("%d commands", sum.End.Commands)
+	}
+	_, recs, err := records(t, open(t, filepath.Join(dir, filepath.FromSlash(sum.Name))))
+	if !errors.Is(err, io.EOF) || output(recs, 5) != "$ ls\r\n" {
+		t.Errorf("recorded %q, %v", output(recs, 5), err)
+	}
+}
+
+// A recording that begins while the leavings of the last run are sealed is not taken for one of them.
+func TestSeal_LeavesBeginningsAlone_regression(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := newRecorder(t, inDir(dir))
+	created, goOn := make(chan struct{}), make(chan struct{})
+	r.SetCreate(func(path string) (recording.FaultFile, error) {
+		f, err := recording.RealCreate(path)
+		close(created)
+		<-goOn
+		return f, err
+	})
+	done := make(chan *recording.Session)
+	go func() {
+		s, err := r.Start(recording.SessionConfig{Subject: subject("s1")})
+		if err != nil {
+			t.Errorf("start: %v", err)
+		}
+		done <- s
+	}()
+	<-created
+	if err := r.SealNow(t.Context()); err != nil {
+		t.Error(err)
+	}
+	close(goOn)
+	s := <-done
+	finish(t, s)
+}

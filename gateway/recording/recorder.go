@@ -119,12 +119,13 @@ type Stats struct {
 	Uploaded  uint64
 	Retried   uint64 // uploads that failed and are tried again
 	Unparsed  uint64 // file transfers whose protocol could not be followed
+	Blind     uint64 // terminals without command lines, for they were too many or too large
 	Spooled   int64  // bytes that wait for the Sink
 	Buffered  int64  // bytes in memory
 }
 
 type counters struct {
-	started, finished, failed, sealed, stalls, spoolFull, uploaded, retried, unparsed atomic.Uint64
+	started, finished, failed, sealed, stalls, spoolFull, uploaded, retried, unparsed, blind atomic.Uint64
 }
 
 // Recorder writes recordings. It is safe for concurrent use.
@@ -135,6 +136,7 @@ type Recorder struct {
 	stats    counters
 	buffered atomic.Int64
 	spooled  atomic.Int64
+	cells    atomic.Int64   // of all terminals
 	work     sync.WaitGroup // flushes
 	wake     chan struct{}  // something is to be uploaded or sealed
 	unsealed atomic.Bool    // there may be files without an end that nobody writes
@@ -176,7 +178,7 @@ func (r *Recorder) Stats() Stats {
 	return Stats{
 		Started: c.started.Load(), Finished: c.finished.Load(), Failed: c.failed.Load(), Sealed: c.sealed.Load(),
 		Stalls: c.stalls.Load(), SpoolFull: c.spoolFull.Load(), Uploaded: c.uploaded.Load(), Retried: c.retried.Load(),
-		Unparsed: c.unparsed.Load(), Spooled: r.spooled.Load(), Buffered: r.buffered.Load(),
+		Unparsed: c.unparsed.Load(), Blind: c.blind.Load(), Spooled: r.spooled.Load(), Buffered: r.buffered.Load(),
 	}
 }
 
@@ -231,15 +233,22 @@ func (r *Recorder) start(cfg SessionConfig) (*Session, error) {
 		}
 	}
 	path := r.path(s.name) + PartSuffix
+	r.mu.Lock()
+	taken := r.live[s.name] != nil
+	if !taken { // before there is a file, or it would be sealed
+		r.live[s.name] = s
+	}
+	r.mu.Unlock()
+	if taken {
+		return nil, fmt.Errorf("session %s is recorded already", id)
+	}
 	f, err := r.create(path)
 	if err != nil {
+		r.forget(s)
 		return nil, fmt.Errorf("create file: %w", err)
 	}
 	s.w = newChunkWriter(f, id, r.cfg.Key)
 	s.w.aead, s.w.enc = aead, r.enc
-	r.mu.Lock()
-	r.live[s.name] = s
-	r.mu.Unlock()
 	if err := s.w.start(h); err != nil {
 		return nil, errors.Join(err, r.abandon(s), os.Remove(path))
 	}

@@ -51,6 +51,7 @@ type Session struct {
 	err      error
 	closed   bool
 	counts   End
+	cells    int64 // of its terminals
 }
 
 // buffers hold pending records; most sessions at most times have none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -52,7 +53,7 @@ func (x *session) serverConfig(ctx context.Context) *ssh.ServerConfig {
 		// when the connection is gone, as netcat does.
 		cfg.MaxAuthTries = 1
 	}
-	for _, k := range x.p.hostKeys {
+	for _, k := range slices.Concat(x.p.hostKeys, x.p.certs()) {
 		cfg.AddHostKey(k)
 	}
 	return cfg

@@ -75,6 +75,9 @@ type Event struct {
 type Config struct {
 	// HostKeys are presented to clients.
 	HostKeys []ssh.Signer
+	// HostCertificates returns those that are presented as well, to clients that ask for them; it is called for
+	// each connection. Nil: there are none.
+	HostCertificates func() []ssh.Signer
 	// Limits bound what one connection can ask for; a zero field means its documented default.
 	Limits Limits
 }
@@ -94,6 +97,7 @@ type Result struct {
 // Proxy serves SSH sessions. It is safe for concurrent use and holds nothing of a session once Serve has returned.
 type Proxy struct {
 	hostKeys []ssh.Signer
+	certs    func() []ssh.Signer
 	limits   Limits
 	stats    counters
 }
@@ -106,7 +110,11 @@ func New(cfg Config) (*Proxy, error) {
 	if slices.Contains(cfg.HostKeys, nil) {
 		return nil, errors.New("ssh proxy: nil host key")
 	}
-	return &Proxy{hostKeys: slices.Clone(cfg.HostKeys), limits: cfg.Limits.withDefaults()}, nil
+	certs := cfg.HostCertificates
+	if certs == nil {
+		certs = func() []ssh.Signer { return nil }
+	}
+	return &Proxy{hostKeys: slices.Clone(cfg.HostKeys), certs: certs, limits: cfg.Limits.withDefaults()}, nil
 }
 
 // Serve runs one session on both connections and returns when it is over; it closes both. ctx ends it; the

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,11 +39,34 @@ func TCPPeer(c net.Conn) (Caller, error) {
 			return Caller{}, fmt.Errorf("name the peer %s: %w", from, errors.Join(ErrUnknownPeer, err))
 		}
 	}
+	if !connected(c) { // then the addresses may be those of another connection by now, of another account
+		return Caller{}, fmt.Errorf("name the peer %s: the connection is over: %w", from, ErrUnknownPeer)
+	}
 	if s.inode == 0 {
 		return Caller{}, fmt.Errorf("name the peer %s: it is gone: %w", from, ErrUnknownPeer)
 	}
 	return Caller{UID: s.uid, Privileged: s.uid == 0}, nil
 }
+
+// connected reports whether our side of c is still that of a connection. It is not when the other side has reset it, and
+// what came before can be read all the same.
+func connected(c net.Conn) bool {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return true // nothing to ask
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var info *unix.TCPInfo
+	var ierr error
+	err = raw.Control(func(fd uintptr) { info, ierr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	return err == nil && ierr == nil && info.State != tcpClose
+}
+
+// tcpClose is TCP_CLOSE of the kernel's include/net/tcp_states.h.
+const tcpClose = 7
 
 // socketOwner is what the kernel says of a socket; inode 0 means that no process holds it.
 type socketOwner struct{ uid, inode uint32 }

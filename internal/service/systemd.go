@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // the unit files
 	"fmt"
+	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -171,6 +172,9 @@ func (m *systemd) Uninstall(ctx context.Context) (bool, error) {
 		return true, err
 	}
 	_, _ = m.ctl(ctx, append([]string{"reset-failed"}, m.units()...)...) // fails when nothing had failed
+	if m.scope == System && !st.Packaged {
+		_ = os.Remove(m.h.path("/run/weft")) // the socket's, if nothing else is in it
+	}
 	return true, nil
 }
 

@@ -87,16 +87,20 @@ func isPlain(name string) bool {
 	return err == nil
 }
 
+// secretWords are in the names of fields that must not be shown, whatever they hold.
+const secretWords = `(?:passw(?:or)?d|passphrase|passwd|secret|token|private[_-]?key|preshared[_-]?key|api[_-]?key|auth[_-]?key|authorization|credential|cookie|enrolment|key_pem)`
+
 // patterns are compiled at the first use, not at the start of every program that can make a bundle.
 var patterns = sync.OnceValue(func() (p struct {
-	pem, userinfo, header, field, token, key, email, ipv6, ipv4, uuid, id, url *regexp.Regexp
+	name, pem, userinfo, header, field, token, key, email, ipv6, ipv4, uuid, id, url *regexp.Regexp
 },
 ) {
 	p.pem = regexp.MustCompile(`(?s)-----BEGIN [^-]+-----.*?(-----END [^-]+-----|$)`)
 	p.userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2})[^\s/?#"'<>@]*(?:@[^\s/?#"'<>@]*)*@`)
 	p.header = regexp.MustCompile(`(?i)\b(bearer|basic|digest|negotiate)[ +]+[A-Za-z0-9._~+/=:-]{4,}`)
+	p.name = regexp.MustCompile(`(?i)` + secretWords)
 	// The quotes of JSON in a log line, or of JSON in JSON, have one or more backslashes before them.
-	p.field = regexp.MustCompile(`(?i)([A-Za-z0-9_.-]*(?:passw(?:or)?d|passphrase|passwd|secret|token|private[_-]?key|preshared[_-]?key|api[_-]?key|auth[_-]?key|authorization|credential|cookie|enrolment|key_pem)[A-Za-z0-9_]*\\*["']?\s*[:=]\s*)(\\+"[^"]*"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&}\]\\]+)`)
+	p.field = regexp.MustCompile(`(?i)([A-Za-z0-9_.-]*` + secretWords + `[A-Za-z0-9_]*\\*["']?\s*[:=]\s*)(\\+"[^"]*"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&}\]\\]+)`)
 	p.token = regexp.MustCompile(`weft1\.[A-Za-z0-9._~+/=-]+|weft_[a-z]+_[A-Za-z0-9_-]+|eyJ[A-Za-z0-9_+/=.-]{12,}|\b(?:gh[pousr]_|glpat-|xox[abprs]-|AKIA|sk-|AGE-SECRET-KEY-)[A-Za-z0-9_-]{8,}`)
 	p.key = regexp.MustCompile(`[A-Za-z0-9+/_-]{40,}={0,2}`)
 	p.email = regexp.MustCompile(`[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)+`)
@@ -118,13 +122,24 @@ func (s *Scrubber) Text(text string) string {
 	text = p.userinfo.ReplaceAllString(text, "${1}"+Mark+"@")
 	text = p.token.ReplaceAllString(text, Mark)
 	text = p.header.ReplaceAllString(text, "$1 "+Mark)
-	text = p.field.ReplaceAllStringFunc(text, s.field)
+	if p.name.MatchString(text) { // most text names no secret, and this is the cheaper look
+		text = p.field.ReplaceAllStringFunc(text, s.field)
+	}
 	text = p.key.ReplaceAllStringFunc(text, keyLike)
 	if s.anonymize {
 		text = s.anonymous(text)
 	}
 	return text
 }
+
+// SecretName reports whether what is called so must not be shown, whatever it is.
+func SecretName(name string) bool { return patterns().name.MatchString(name) }
+
+// plain knows no secret and no name.
+var plain Scrubber
+
+// Text replaces what looks like a secret. Safe for concurrent use.
+func Text(text string) string { return plain.Text(text) }
 
 // field keeps the name of a field and the quotes around its value.
 func (s *Scrubber) field(match string) string {

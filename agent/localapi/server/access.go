@@ -100,7 +100,8 @@ func askedBy(h http.Header) (a asked, err error) {
 //  2. Without a user named, the session is the caller's own; a privileged caller may name another.
 //  3. An unprivileged service has sessions of its own account only, so that a privileged caller must name that one.
 //  4. The session of a privileged service's own account is for privileged callers: on Windows an account's filtered
-//     and full token share one SID.
+//     and full token share one SID. Only the version is told, which is how a service that counts as privileged looks
+//     whether it answers.
 func (s *Server) admit(id localsock.Caller, a asked, rt route) (account string, err error) {
 	owner := s.cfg.Owner
 	whole := rt.tier.level() >= admin
@@ -126,7 +127,7 @@ func (s *Server) admit(id localsock.Caller, a asked, rt route) (account string, 
 		return owner.Account(), nil
 	case !owner.Privileged && !own:
 		return "", s.refusal(id, a, rt, fmt.Sprintf("%s may not do this: the agent belongs to %s", id, owner))
-	case owner.Privileged && own && !id.Privileged:
+	case owner.Privileged && own && !id.Privileged && (rt.path != localapi.PathVersion || rt.tier&noSession == 0):
 		return "", s.refusal(id, a, rt, fmt.Sprintf("%s may not do this without elevation: the agent is a privileged service", id))
 	}
 	return account, nil
