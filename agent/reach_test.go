@@ -60,7 +60,9 @@ func TestSSHHost(t *testing.T) {
 		{"raw", 22, target("t-c", "raw", string(netA), "a1net", false, false)},
 		{"twin", 22, ambiguous},
 		{"do-target.b1net", 22, base},
-		{"10.1.2.3", 22, base},
+		{"10.1.2.3", 22, target("", "", string(netA), "a1net", false, true)},
+		{"10.1.2.3", 23, base},
+		{"10.1.2.4", 22, base},
 		{"github.com", 22, base},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

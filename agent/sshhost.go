@@ -36,7 +36,11 @@ func (a *Agent) SSHHost(name string, port uint16) (localapi.SSHHost, error) {
 	case err != nil:
 		return h, nil // no target's name, or none that leads anywhere
 	case found.Target.ID == "":
-		return h, nil // an address
+		// An address; it is known only as one at which the gateway speaks SSH, whose key needs no name.
+		if v.terminates(found, port) {
+			h.Known, h.Terminated, h.VNETID, h.VNETName = true, true, string(network.ID), network.Name
+		}
+		return h, nil
 	}
 	h.Known = true
 	h.TargetID, h.Hostname = string(found.Target.ID), found.Target.Hostname

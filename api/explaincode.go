@@ -104,7 +104,7 @@ func ExplainCodes() []ExplainCode {
 		{CodeExplainLimit, "try again in a moment", "try again in a moment"},
 		{CodeAuditUnavailable, "ask your administrator: the gateway cannot write its audit log", "free space for the gateway's audit log"},
 		{CodeNotSSH, "what answers there is no SSH server: check the port", "run an SSH server at the port, or change the protocol of the criteria"},
-		{CodeHostKeyChanged, "do not go on: somebody may be in between; ask your administrator whether the change is meant", "if the key was changed on purpose, remove its entry from host_keys.json of the gateway and start the gateway again"},
+		{CodeHostKeyChanged, "do not go on: somebody may be in between; ask your administrator whether the change is meant", "if the key was changed on purpose, accept it on the gateway: weft host-key accept"},
 		{CodeNoSSHCA, "ask your administrator to create the SSH certificate authority", "create it: POST access/gateway_ca; give its public key to the targets"},
 		{CodeNotSigned, "try again in a moment; then ask your administrator", "the gateway got no certificate from control: look at both logs"},
 		{CodeSSHLoginRefused, "ask your administrator: the target's sshd does not accept the certificate", "set TrustedUserCAKeys in the target's sshd_config to the SSH CA's public key; check that the UNIX user exists and the clocks agree"},

@@ -24,7 +24,7 @@ const matchDeadline = 2 * time.Second
 
 func newSSHConfig(a *app) *cobra.Command {
 	var install, uninstall, show bool
-	var suffix string
+	var names sshNames
 	cmd := &cobra.Command{
 		Use:   "ssh-config [--install | --uninstall | --print]",
 		Short: "Let ssh, scp, rsync, git, Ansible and editors reach targets by name",
@@ -34,8 +34,10 @@ selected virtual network. The file holds no target, so it never grows.
 
 Whether a name is a target's is asked of the agent at each connection. What your own
 configuration says of a host (HostName, ProxyCommand, ProxyJump, User ...) stands above
-it. Never taken are addresses, localhost, *.local and the names of public code hosts.
-With --suffix only names that end in it are: --suffix weft for web-1.weft. With --profile
+it. Never taken are localhost, *.local and the names of public code hosts. With --suffix
+only names that end in it are: --suffix weft for web-1.weft. With --addresses the
+addresses of targets in the selected network are taken as well, where the gateway speaks
+SSH: a machine of your own network with the same address is not reached then. With --profile
 names are those of that profile; otherwise WARP_PROFILE, or the current one, counts at each
 connection.
 
@@ -44,16 +46,16 @@ Without a flag: says what is installed. --uninstall leaves the files as they wer
   ssh alice@web-1.staging`,
 		Args: args(0, 0, "[--install | --uninstall | --print]"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkWordIf("--suffix", suffix); err != nil {
+			if err := names.check(); err != nil {
 				return err
 			}
 			switch {
 			case install && !uninstall && !show:
-				return a.sshConfigInstall(cmd.Context(), suffix)
+				return a.sshConfigInstall(cmd.Context(), names)
 			case uninstall && !install && !show:
 				return a.sshConfigUninstall()
 			case show && !install && !uninstall:
-				return a.sshConfigPrint(cmd.Context(), suffix)
+				return a.sshConfigPrint(cmd.Context(), names)
 			case !install && !uninstall && !show:
 				return a.sshConfigStatus()
 			default:
@@ -65,9 +67,23 @@ Without a flag: says what is installed. --uninstall leaves the files as they wer
 	f.BoolVar(&install, "install", false, "write the Include line and the file")
 	f.BoolVar(&uninstall, "uninstall", false, "remove both")
 	f.BoolVar(&show, "print", false, "print the file and write nothing")
-	f.StringVar(&suffix, "suffix", "", "take only names that end in this `word`, such as weft for web-1.weft")
+	f.StringVar(&names.suffix, "suffix", "", "take only names that end in this `word`, such as weft for web-1.weft")
+	f.BoolVar(&names.addresses, "addresses", false, "take the addresses of targets too")
 	cmd.AddCommand(newSSHConfigMatch(a))
 	return cmd
+}
+
+// sshNames say what ssh-config takes.
+type sshNames struct {
+	suffix    string
+	addresses bool
+}
+
+func (n *sshNames) check() error {
+	if n.addresses && n.suffix != "" {
+		return usageError("give one of --suffix and --addresses")
+	}
+	return checkWordIf("--suffix", n.suffix)
 }
 
 func checkWordIf(what, s string) error {
@@ -83,7 +99,7 @@ func checkWordIf(what, s string) error {
 
 // matchOptions are the flags of ssh-config match.
 type matchOptions struct {
-	suffix     string
+	sshNames
 	terminated bool
 }
 
@@ -109,12 +125,13 @@ and with another code otherwise. It says nothing.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.suffix, "suffix", "", "the `word` that NAME ends in")
+	cmd.Flags().BoolVar(&o.addresses, "addresses", false, "NAME may be an address at which the gateway speaks SSH")
 	cmd.Flags().BoolVar(&o.terminated, "terminated", false, "only where the gateway itself speaks SSH")
 	return cmd
 }
 
 // sshPlan is what ssh-config would write.
-func (a *app) sshPlan(ctx context.Context, suffix string) (sshPaths, sshFile, error) {
+func (a *app) sshPlan(ctx context.Context, names sshNames) (sshPaths, sshFile, error) {
 	if a.session.forUser != "" {
 		return sshPaths{}, sshFile{}, usageErrorHint("run it as that user", "what ssh is told is for the account that runs it; --for-user cannot be written there")
 	}
@@ -127,7 +144,7 @@ func (a *app) sshPlan(ctx context.Context, suffix string) (sshPaths, sshFile, er
 		}
 		socket = ""
 	}
-	p, f, err := a.sshFile(suffix, socket)
+	p, f, err := a.sshFile(names, socket)
 	if err != nil {
 		return p, f, err
 	}
@@ -141,7 +158,7 @@ func (a *app) sshPlan(ctx context.Context, suffix string) (sshPaths, sshFile, er
 }
 
 // sshFile is the generated file but for what the agent knows.
-func (a *app) sshFile(suffix, socket string) (sshPaths, sshFile, error) {
+func (a *app) sshFile(names sshNames, socket string) (sshPaths, sshFile, error) {
 	p, err := a.sshPaths()
 	if err != nil {
 		return p, sshFile{}, err
@@ -156,8 +173,8 @@ func (a *app) sshFile(suffix, socket string) (sshPaths, sshFile, error) {
 		}
 	}
 	return p, sshFile{
-		goos: runtime.GOOS, self: a.callable(self), socket: socket, profile: a.session.profile, suffix: strings.TrimPrefix(suffix, "."),
-		known: p.known, caFile: p.authorities,
+		goos: runtime.GOOS, self: a.callable(self), socket: socket, profile: a.session.profile, suffix: strings.TrimPrefix(names.suffix, "."),
+		addresses: names.addresses, known: p.known, caFile: p.authorities,
 	}, nil
 }
 
@@ -212,8 +229,8 @@ func (a *app) sshPaths() (sshPaths, error) {
 	return newSSHPaths(home, own), nil
 }
 
-func (a *app) sshConfigInstall(ctx context.Context, suffix string) error {
-	p, f, err := a.sshPlan(ctx, suffix)
+func (a *app) sshConfigInstall(ctx context.Context, names sshNames) error {
+	p, f, err := a.sshPlan(ctx, names)
 	if err != nil {
 		return err
 	}
@@ -240,8 +257,8 @@ func (a *app) sshConfigUninstall() error {
 	return a.printSSHConfig("uninstall", changed, false, p)
 }
 
-func (a *app) sshConfigPrint(ctx context.Context, suffix string) error {
-	_, f, err := a.sshPlan(ctx, suffix)
+func (a *app) sshConfigPrint(ctx context.Context, names sshNames) error {
+	_, f, err := a.sshPlan(ctx, names)
 	if err != nil {
 		return err
 	}
@@ -321,10 +338,11 @@ const errNoMatch = exitStatus(exitNotFound)
 // sshConfigMatch answers for ssh. A silent failure is right for every name that is not ours: ssh then goes its usual way.
 func (a *app) sshConfigMatch(ctx context.Context, name string, port uint16, o matchOptions) error {
 	bare, ok := cutNameSuffix(name, o.suffix)
-	if !ok || neverTaken(bare) {
+	address := o.addresses && isReachAddress(name)
+	if !ok || neverTaken(bare) && !address {
 		return errNoMatch
 	}
-	p, f, err := a.sshFile(o.suffix, a.socket)
+	p, f, err := a.sshFile(o.sshNames, a.socket)
 	if err != nil {
 		return errNoMatch
 	}
@@ -340,7 +358,8 @@ func (a *app) sshConfigMatch(ctx context.Context, name string, port uint16, o ma
 		return errNoMatch
 	}
 	a.refresh(&p, f, h)
-	if !h.Known || o.terminated && !h.Terminated {
+	// An address without a certificate at the other end would be known by itself, which is another machine's in the next network.
+	if !h.Known || (o.terminated || address) && !h.Terminated || address && len(h.CertAuthorities) == 0 {
 		return errNoMatch
 	}
 	return nil

@@ -35,6 +35,13 @@ func neverTaken(name string) bool {
 	return false
 }
 
+// isReachAddress reports whether name is an address that a target may have. It must be written as
+// addresses are: what C libraries take for one besides (127.1) goes its usual way.
+func isReachAddress(name string) bool {
+	a, err := netip.ParseAddr(name)
+	return err == nil && a.Zone() == "" && !a.Is4In6() && (a.IsGlobalUnicast() || a.IsPrivate())
+}
+
 // isSSHName reports whether s holds nothing but what hostnames and plain names of networks are made of,
 // so that neither a shell nor ssh can read anything else in it.
 func isSSHName(s string) bool {

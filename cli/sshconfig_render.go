@@ -15,6 +15,7 @@ type sshFile struct {
 	socket        string // empty: the default
 	profile       string // empty: that of the environment, else the current one, at each connection
 	suffix        string // empty: every name of a target
+	addresses     bool   // those of targets too, where the gateway speaks SSH
 	known, caFile string // as ssh is to read them
 	vnets         []string
 	authorities   []string
@@ -31,7 +32,11 @@ const (
 // render writes the file. Match final comes after all that the user's own configuration says, so that stands above it;
 // exec is only asked then, and once.
 func (f *sshFile) render() (string, error) {
-	match, err := f.command("ssh-config", "match")
+	verb := []string{"ssh-config", "match"}
+	if f.addresses {
+		verb = append(verb, "--addresses")
+	}
+	match, err := f.command(verb...)
 	if err != nil {
 		return "", err
 	}

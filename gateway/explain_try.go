@@ -188,7 +188,10 @@ func kindText(err error, fallback string) string {
 func (p *pins) compare(v vnet.ID, dst netip.AddrPort, key ssh.PublicKey) (pinned bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	have, ok := p.keys[string(v)+"|"+dst.String()]
+	if err := p.refreshLocked(); err != nil {
+		return false, err
+	}
+	have, ok := p.keys[pinName(v, dst)]
 	if !ok {
 		return false, nil
 	}

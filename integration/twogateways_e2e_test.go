@@ -58,6 +58,19 @@ func TestHostIdentity(t *testing.T) {
 			t.Errorf("authorities %q, %v", authorities, err)
 		}
 	})
+	t.Run("by address", func(t *testing.T) {
+		install := []string{w.bin.CLI, "--socket", w.agent.socket, "ssh-config", "--install"}
+		d.must(t, "", append(install, "--addresses")...)
+		d.quiet(t, "host-a\n", append(append([]string{"ssh"}, strict...), "root@"+hostIPs[0], "hostname")...)
+		w.agent.selectVNET(t, "b")
+		d.quiet(t, "host-b\n", append(append([]string{"ssh"}, strict...), "root@"+hostIPs[0], "hostname")...)
+		w.agent.selectVNET(t, "a")
+		if out := d.must(t, "", "ssh", "-G", "192.0.2.1"); strings.Contains(out, "warp-cli nc") {
+			t.Errorf("an address that is no target's is taken: %s", grepLines(out, "proxycommand"))
+		}
+		d.must(t, "", install...)
+		nothingLearned(t)
+	})
 	t.Run("by both kinds of key", func(t *testing.T) {
 		for _, algo := range []string{"ssh-ed25519-cert-v01@openssh.com", "ecdsa-sha2-nistp256-cert-v01@openssh.com"} {
 			d.quiet(t, "host-a\n", append(append([]string{"ssh"}, strict...), "-o", "HostKeyAlgorithms="+algo, "root@host-a.a", "hostname")...)

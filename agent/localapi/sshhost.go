@@ -9,7 +9,8 @@ const SSHGatewayAlias = "weft-gateway"
 // SSHHost says whether a name is a target's, and by what its host key is known.
 type SSHHost struct {
 	SchemaVersion int `json:"schema_version"`
-	// Known means that the name leads to a target of yours, or to several.
+	// Known means that the name leads to a target of yours, or to several, or that it is an address at which the gateway
+	// speaks SSH for a target of yours; an address has no target_id.
 	Known bool `json:"known"`
 	// Ambiguous means several: a connection is refused with the list of them.
 	Ambiguous bool   `json:"ambiguous"`

@@ -55,7 +55,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w (see %q)", err, cmd.CommandPath()+" --help")}
 	})
 	root.AddCommand(
-		newControl(), newGateway(), newConnector(), newDev(), newEnrolment(), newExplain(), newProbe(), newRecording(), newSSHCA(), newToken(), newVersion(),
+		newControl(), newGateway(), newConnector(), newDev(), newEnrolment(), newExplain(), newHostKey(), newProbe(), newRecording(), newSSHCA(), newToken(), newVersion(),
 	)
 	return root
 }
@@ -67,6 +67,7 @@ const rootHelp = `weft is the server side of Weft.
   weft gateway     the WireGuard endpoint that decides about every connection
   weft connector   dials out of a private network and opens what the gateway asks for
   weft probe       a synthetic client that checks a gateway from outside
+  weft host-key    the host keys of targets that a gateway has pinned
   weft ssh-ca      the SSH authorities: of logins at targets and of the gateways' host keys
   weft recording   lists, plays, verifies, exports and searches recorded sessions
 
