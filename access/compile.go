@@ -57,7 +57,9 @@ func (c *compiler) compileGroups(in []RuleGroup) error {
 			c.problem("rule group", g.Name, g.ID, err)
 			continue
 		}
-		c.s.groups[g.ID] = newRuleGroup(g.Include, g.Require, g.Exclude, c.s.groups)
+		compiled := newRuleGroup(g.Include, g.Require, g.Exclude, c.s.groups)
+		compiled.number = int32(len(c.s.groups)) + 1
+		c.s.groups[g.ID] = compiled
 	}
 	return nil
 }

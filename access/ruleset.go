@@ -18,6 +18,7 @@ type ruleSet struct {
 
 // ruleGroup is a compiled RuleGroup, or the compiled condition of a Policy.
 type ruleGroup struct {
+	number  int32 // from 1, in memo; 0 for the condition of a policy
 	include ruleSet
 	require []ruleSet // of one rule each
 	exclude ruleSet
@@ -100,6 +101,15 @@ func all(rules []ruleSet, s *subject) truth {
 
 // matches is (any include) and (all require) and (no exclude).
 func (g *ruleGroup) matches(s *subject) truth {
+	if answer, ok := s.groups.get(g.number); ok {
+		return answer
+	}
+	answer := g.evaluate(s)
+	s.groups.put(g.number, answer)
+	return answer
+}
+
+func (g *ruleGroup) evaluate(s *subject) truth {
 	answer := g.include.any(s)
 	if answer != no {
 		answer = min(answer, all(g.require, s))

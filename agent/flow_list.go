@@ -99,7 +99,7 @@ func (a *Agent) CloseFlows(c localapi.CloseFlows) (localapi.FlowsClosed, error) 
 			done.Closed = a.flows.abort(func(i *flowInfo) bool { return i.id == id })
 		}
 		if done.Closed == 0 {
-			return done, fault.New(string(kind.NotFound), "no open connection has the ID %q", clip(c.ID)).
+			return done, fault.New(string(kind.NotFound), "no open connection has the ID %q", fault.Clip(c.ID)).
 				WithHint("it may have ended by itself; see: warp-cli flow list")
 		}
 		return done, nil
@@ -114,12 +114,4 @@ func (a *Agent) CloseFlows(c localapi.CloseFlows) (localapi.FlowsClosed, error) 
 	}
 	done.Closed = a.flows.abort(func(i *flowInfo) bool { return c.VNET == "" || slices.Contains(ids, i.dst.network.ID) })
 	return done, nil
-}
-
-// clip bounds what is repeated to a caller.
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "..."
-	}
-	return s
 }

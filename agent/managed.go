@@ -69,19 +69,11 @@ func (a *Agent) ManagedConfig() localapi.ManagedConfig {
 }
 
 // RefreshManaged implements server.Agent: it reads the file again and does what it says, and so do the other agents of
-// the service: the file is the machine's. After an error the old settings stay in force.
+// the service: the file is the machine's. A file that cannot be read or understood leaves what was in force.
 func (a *Agent) RefreshManaged(ctx context.Context) (localapi.ManagedConfig, error) {
-	before := a.policy.Load()
-	if err := a.loadManaged(); err != nil {
+	if err := a.ReloadManaged(ctx); err != nil {
 		f := fault.From(err)
 		return localapi.ManagedConfig{}, f.WithHint("%s; what was in force before stays so", f.Hint)
-	}
-	if err := a.changePreferences(ctx, func(*preferences) {}); err != nil {
-		a.policy.Store(before)
-		return localapi.ManagedConfig{}, err
-	}
-	if err := a.followManaged(ctx); err != nil {
-		return localapi.ManagedConfig{}, err
 	}
 	if a.cfg.ManagedChanged != nil {
 		a.cfg.ManagedChanged(ctx)
@@ -89,22 +81,14 @@ func (a *Agent) RefreshManaged(ctx context.Context) (localapi.ManagedConfig, err
 	return a.ManagedConfig(), nil
 }
 
-// ReloadManaged is RefreshManaged for whom nobody waits: the host, because the file changed. What the file says is in
-// force afterwards even where a port cannot be had: then there is no proxy, which a notice says. A file that cannot be
-// read or understood leaves what was in force.
+// ReloadManaged is RefreshManaged for this agent alone. What the file says is in force afterwards even where a port
+// cannot be had, since anybody can occupy it: then there is no proxy, which a notice says.
 func (a *Agent) ReloadManaged(ctx context.Context) error {
 	if err := a.loadManaged(); err != nil {
 		return err
 	}
 	if err := a.changePreferences(ctx, func(*preferences) {}); err != nil {
-		a.log.WarnContext(ctx, "do without the proxy that the managed settings ask for", "error", err)
-		a.status.notice(noticeProxy, "the proxy cannot listen as your administrator asked: "+fault.From(err).Message)
-		a.prefsMu.Lock()
-		err = a.setProxy(ctx, "")
-		a.prefsMu.Unlock()
-		if err != nil {
-			return err
-		}
+		a.stopProxy(ctx, err)
 	}
 	return a.followManaged(ctx)
 }

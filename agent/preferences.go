@@ -26,12 +26,18 @@ type preferences struct {
 	Endpoint           string `json:"endpoint,omitempty"`
 }
 
+// noticePreferences says that the user's settings could not be read.
+const noticePreferences = "settings"
+
 // loadPreferences reads what is on disk. Damaged preferences are not worth refusing to start.
 func (a *Agent) loadPreferences(ctx context.Context) {
 	var p preferences
 	if err := a.dir.Read(preferencesFile, &p); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			a.log.WarnContext(ctx, "read preferences", "error", err)
+			// They may have said that nothing listens: then nothing must.
+			a.prefs = preferences{Mode: localapi.ModeTunnelOnly}
+			a.status.notice(noticePreferences, "your settings cannot be read, so the proxy is off; set what you want anew: warp-cli mode proxy")
 		}
 		return
 	}
@@ -161,10 +167,31 @@ func (a *Agent) listenProxy(ctx context.Context) (net.Listener, error) {
 	if addr == a.proxyBase().String() {
 		return nil, err
 	}
-	a.log.WarnContext(ctx, "start without the proxy", "address", addr, "error", err)
+	a.noProxy(ctx, addr, err)
+	return nil, nil
+}
+
+// noProxy says that the proxy does not listen at addr. The caller holds prefsMu, or nothing else runs yet.
+func (a *Agent) noProxy(ctx context.Context, addr string, err error) {
+	a.log.WarnContext(ctx, "go on without the proxy", "address", addr, "error", err)
 	a.status.notice(noticeProxy, "the proxy cannot listen on "+addr+"; choose another port: warp-cli proxy port N")
 	a.proxyAt = ""
-	return nil, nil
+}
+
+// stopProxy ends the proxy that cannot move to where it should be: where it was it must not stay.
+func (a *Agent) stopProxy(ctx context.Context, why error) {
+	a.prefsMu.Lock()
+	defer a.prefsMu.Unlock()
+	p := a.preferred()
+	addr := a.proxyAddr(&p)
+	if addr == a.proxyAt {
+		a.log.WarnContext(ctx, "keep preferences", "error", why)
+		return
+	}
+	if err := a.setProxy(ctx, ""); err != nil {
+		a.log.WarnContext(ctx, "stop the proxy", "error", err)
+	}
+	a.noProxy(ctx, addr, why)
 }
 
 // firstFreePort is the first that every user may listen on.

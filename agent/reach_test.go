@@ -15,6 +15,7 @@ import (
 	"weft/agent/fault"
 	"weft/agent/localapi"
 	"weft/api"
+	"weft/internal/testwait"
 )
 
 func faultCode(err error) string {
@@ -34,7 +35,7 @@ func TestSSHHost(t *testing.T) {
 	st.Entries["t-d/22/SSH"] = api.AgentEntry{TargetID: "t-d", Hostname: "twin", Protocol: "SSH", Port: 22, IPv4: &api.AgentAddress{Addr: target4.Prev(), VNET: netA}}
 	st.Entries["t-e/22/SSH"] = api.AgentEntry{TargetID: "t-e", Hostname: "twin", Protocol: "SSH", Port: 22, IPv4: &api.AgentAddress{Addr: target4.Prev().Prev(), VNET: netA}}
 	w.control.set(st)
-	eventually(t, 10*time.Second, "the new state", func() bool {
+	testwait.Until(t, "the new state", func() bool {
 		h, err := w.agent.SSHHost("raw", 22)
 		return err == nil && h.Known
 	})
@@ -156,7 +157,7 @@ func TestForwards(t *testing.T) {
 	t.Run("a restart", func(t *testing.T) {
 		w.agent = w.agent.restart()
 		w.agent.waitState(localapi.Connected)
-		eventually(t, 10*time.Second, "the ports", func() bool { return w.agent.forward("a").State == localapi.ForwardListening })
+		testwait.Until(t, "the ports", func() bool { return w.agent.forward("a").State == localapi.ForwardListening })
 		check(t)
 	})
 	t.Run("disconnected", func(t *testing.T) {
@@ -166,7 +167,7 @@ func TestForwards(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		began := time.Now()
-		if got := through(t, "tcp", a.Listen); got == string(netA) || time.Since(began) > 3*time.Second {
+		if got := through(t, "tcp", a.Listen); got == string(netA) || time.Since(began) > 9*time.Second {
 			t.Errorf("%q after %v", got, time.Since(began))
 		}
 		w.connect(t)
@@ -176,7 +177,7 @@ func TestForwards(t *testing.T) {
 		st := w.gateway.state()
 		delete(st.Entries, "t-a/22/SSH")
 		w.control.set(st)
-		eventually(t, 10*time.Second, "state target_gone", func() bool { return w.agent.forward("a").State == localapi.ForwardTargetGone })
+		testwait.Until(t, "state target_gone", func() bool { return w.agent.forward("a").State == localapi.ForwardTargetGone })
 		if f := w.agent.forward("b"); f.State != localapi.ForwardListening {
 			t.Errorf("an address is never gone: %+v", f)
 		}
@@ -184,7 +185,7 @@ func TestForwards(t *testing.T) {
 			t.Errorf("it leads to %q", got)
 		}
 		w.control.set(w.gateway.state())
-		eventually(t, 10*time.Second, "it is back", func() bool { return through(t, "tcp", a.Listen) == string(netA) })
+		testwait.Until(t, "it is back", func() bool { return through(t, "tcp", a.Listen) == string(netA) })
 	})
 	for _, tt := range []struct {
 		name, code string

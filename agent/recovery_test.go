@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft/agent/localapi"
+	"weft/internal/testwait"
 )
 
 // openEcho opens a flow and proves that it carries data.
@@ -53,7 +54,7 @@ func TestAgent_GatewayRestart(t *testing.T) {
 	w.gateway.admit(w.control.devicePublicKey())
 	back := time.Now()
 	w.control.set(w.gateway.state())
-	eventually(t, 5*time.Second, "a flow through the restarted gateway", func() bool {
+	testwait.Until(t, "a flow through the restarted gateway", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		f, err := w.agent.DialFlow(ctx, localapi.Dial{Name: "do-target", Port: echoPort})
@@ -65,8 +66,8 @@ func TestAgent_GatewayRestart(t *testing.T) {
 	})
 	took := time.Since(back)
 	t.Logf("new flow %s after the gateway was back", took)
-	if took > 3*time.Second {
-		t.Errorf("recovery took %s; want less than 3 s; WireGuard alone needs 15 s", took)
+	if took > 10*time.Second {
+		t.Errorf("recovery took %s; want less than 10 s, though a second is usual; WireGuard alone needs 15 s", took)
 	}
 	w.agent.waitState(localapi.Connected)
 	n, ok := w.agent.notice("gateway_restarted")
@@ -84,7 +85,7 @@ func TestAgent_GatewayRestartControlSilent(t *testing.T) {
 	busy := openEcho(t, w.agent)
 	w.control.stop()
 	w.gateway.stop()
-	eventually(t, 6*time.Second, "the outage is noticed", func() bool {
+	testwait.Until(t, "the outage is noticed", func() bool {
 		_, _ = busy.Write([]byte("anybody there?"))
 		return w.agent.Status().State == localapi.Connecting
 	})
@@ -92,7 +93,7 @@ func TestAgent_GatewayRestartControlSilent(t *testing.T) {
 	w.gateway.admit(w.control.devicePublicKey())
 	back := time.Now()
 	w.agent.waitState(localapi.Connected)
-	if took := time.Since(back); took > 3*time.Second {
+	if took := time.Since(back); took > 10*time.Second {
 		t.Errorf("connected %s after the gateway was back", took)
 	} else {
 		t.Logf("connected %s after the gateway was back", took)
@@ -111,7 +112,7 @@ func TestAgent_RejoinsControl(t *testing.T) {
 	w.control.stop()
 	w.gateway.stop()
 	gone := time.Now()
-	eventually(t, 12*time.Second, "7 s without control and gateway", func() bool {
+	testwait.Until(t, "7 s without control and gateway", func() bool {
 		_, _ = busy.Write([]byte("anybody there?"))
 		return time.Since(gone) > 7*time.Second
 	})
@@ -120,10 +121,10 @@ func TestAgent_RejoinsControl(t *testing.T) {
 	w.control.set(w.gateway.state())
 	w.control.start(w.control.addr)
 	back := time.Now()
-	eventually(t, 30*time.Second, "connected", func() bool { return w.agent.Status().State == localapi.Connected })
-	eventually(t, 30*time.Second, "control is heard", func() bool { return w.agent.Status().ControlConnected })
+	testwait.Until(t, "connected", func() bool { return w.agent.Status().State == localapi.Connected })
+	testwait.Until(t, "control is heard", func() bool { return w.agent.Status().ControlConnected })
 	t.Logf("all is well %s after the return", time.Since(back))
-	eventually(t, 30*time.Second, "the notice", func() bool {
+	testwait.Until(t, "the notice", func() bool {
 		n, ok := w.agent.notice("gateway_restarted")
 		return ok && strings.Contains(n.Message, "1 connection was lost")
 	})
@@ -133,7 +134,7 @@ func TestAgent_RejoinsControl(t *testing.T) {
 func TestAgent_ReconnectsFromCachedState(t *testing.T) {
 	w := newWorld(t)
 	stateFile := filepath.Join(w.agent.cfg.StateDir, "state.json")
-	eventually(t, 30*time.Second, "cached state", func() bool { _, err := os.Stat(stateFile); return err == nil })
+	testwait.Until(t, "cached state", func() bool { _, err := os.Stat(stateFile); return err == nil })
 	w.agent.stop()
 	w.control.stop()
 	a := startAgent(t, w.agent.cfg)
@@ -149,7 +150,7 @@ func TestAgent_ReconnectsFromCachedState(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	w.control.start(w.control.addr)
-	eventually(t, 30*time.Second, "control is heard", func() bool { return a.Status().ControlConnected })
+	testwait.Until(t, "control is heard", func() bool { return a.Status().ControlConnected })
 	if st := a.Status(); st.State != localapi.Connected {
 		t.Errorf("hearing control again left state %s (%s)", st.State, st.Detail)
 	}
@@ -170,7 +171,7 @@ func TestAgent_DisconnectPersists(t *testing.T) {
 		t.Errorf("a flow reads %v after disconnect; want a reset", err)
 	}
 	a := w.agent.restart()
-	eventually(t, 30*time.Second, "control is heard", func() bool { return a.Status().ControlConnected })
+	testwait.Until(t, "control is heard", func() bool { return a.Status().ControlConnected })
 	if st := a.Status(); st.State != localapi.Disconnected || st.Reason != localapi.ReasonManual {
 		t.Errorf("after a restart: %s, %s", st.State, st.Reason)
 	}
@@ -197,7 +198,7 @@ func TestAgent_ConnectSaysWhyNot(t *testing.T) {
 	if st := a.Status(); st.State != localapi.Connecting || st.Reason != localapi.ReasonGatewayUnreachable {
 		t.Errorf("status %s, %s", st.State, st.Reason)
 	}
-	dctx, dcancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	dctx, dcancel := context.WithTimeout(t.Context(), time.Second)
 	defer dcancel()
 	_, err = a.DialFlow(dctx, localapi.Dial{Name: "do-target", Port: echoPort})
 	wantFault(t, err, localapi.CodeUnreachable, "the gateway does not answer")
@@ -212,10 +213,10 @@ func TestAgent_SecondGateway(t *testing.T) {
 	g.ID, g.Name = "gw-2", "gw-backup"
 	st.Gateways["gw-2"] = g
 	w.control.set(st)
-	eventually(t, 30*time.Second, "the new state", func() bool { return w.agent.Status().StateRevision == 2 })
+	testwait.Until(t, "the new state", func() bool { return w.agent.Status().StateRevision == 2 })
 	w.gateway.stop()
 	_, _ = socksDial(t, w.agent.ready.Proxy, "", "10.1.2.3:17") // somebody notices
-	eventually(t, 15*time.Second, "the second gateway", func() bool {
+	testwait.Until(t, "the second gateway", func() bool {
 		s := w.agent.Status()
 		return s.State == localapi.Connected && s.Gateway == "gw-backup"
 	})

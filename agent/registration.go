@@ -253,6 +253,7 @@ func (a *Agent) Unregister(ctx context.Context) error {
 		a.dir.Remove(registrationFile), a.dir.Remove(stateFile), a.dir.Remove(settingsFile), a.vault.wipe(ctx, r.KeyStore))
 	a.setView(nil)
 	a.lastContact.Store(0)
+	a.status.withdraw(noticeKeyStore, noticeRevoked)
 	a.status.set(localapi.Unregistered, localapi.ReasonNeverRegistered, "")
 	if told != nil {
 		a.log.WarnContext(ctx, "control was not told of the end of the registration", "device_id", r.DeviceID, "error", told)

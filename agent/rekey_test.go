@@ -12,6 +12,7 @@ import (
 	"weft/agent/localapi"
 	"weft/agent/relay"
 	"weft/api"
+	"weft/internal/testwait"
 	"weft/tunnel"
 )
 
@@ -136,11 +137,11 @@ func TestRotateKeys_ConfirmationLost(t *testing.T) {
 	_, err := w.agent.RotateKeys(t.Context())
 	wantFault(t, err, "unavailable", "confirm the new key")
 	w.control.set(w.stateWithKey(next.Load().(string)))
-	eventually(t, 10*time.Second, "the key that control names", func() bool {
+	testwait.Until(t, "the key that control names", func() bool {
 		return w.agent.Tunnel().PublicKey == next.Load().(string)
 	})
 	echoOnce(t, f)
-	eventually(t, 10*time.Second, "it is the only one", func() bool {
+	testwait.Until(t, "it is the only one", func() bool {
 		r, err := w.agent.Registration()
 		return err == nil && r.PublicKey == next.Load().(string)
 	})

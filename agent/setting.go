@@ -37,7 +37,7 @@ var settingTable = []settingSpec{
 			}
 			n, err := strconv.Atoi(v)
 			if err != nil || n < 0 || n > 1440 {
-				return fault.New(string(kind.Invalid), "auto_connect is a number of minutes from 0 to 1440, not %q", clip(v))
+				return fault.New(string(kind.Invalid), "auto_connect is a number of minutes from 0 to 1440, not %q", fault.Clip(v))
 			}
 			p.AutoConnectMinutes = &n
 			return nil
@@ -48,7 +48,7 @@ var settingTable = []settingSpec{
 		(*Agent).mode,
 		func(p *preferences, v string) error {
 			if v != "" && v != localapi.ModeProxy && v != localapi.ModeTunnelOnly {
-				return fault.New(string(kind.Invalid), "operation_mode is %s or %s, not %q", localapi.ModeProxy, localapi.ModeTunnelOnly, clip(v)).
+				return fault.New(string(kind.Invalid), "operation_mode is %s or %s, not %q", localapi.ModeProxy, localapi.ModeTunnelOnly, fault.Clip(v)).
 					WithHint("run: warp-cli mode --help")
 			}
 			p.Mode = v
@@ -72,7 +72,7 @@ var settingTable = []settingSpec{
 			}
 			n, err := strconv.ParseUint(v, 10, 16)
 			if err != nil || n == 0 {
-				return fault.New(string(kind.Invalid), "proxy_port is a port from 1 to 65535, not %q", clip(v))
+				return fault.New(string(kind.Invalid), "proxy_port is a port from 1 to 65535, not %q", fault.Clip(v))
 			}
 			p.ProxyPort = uint16(n)
 			return nil
@@ -114,7 +114,7 @@ var settingTable = []settingSpec{
 		},
 		func(_ *preferences, v string) error {
 			if v != "" && v != "wireguard" {
-				return fault.New(string(kind.Invalid), "tunnel protocol %q is not offered; wireguard is the only one", clip(v)).
+				return fault.New(string(kind.Invalid), "tunnel protocol %q is not offered; wireguard is the only one", fault.Clip(v)).
 					WithHint("gateways speak WireGuard over UDP; another UDP port is set with: warp-cli tunnel endpoint set HOST:PORT")
 			}
 			return nil
@@ -164,7 +164,7 @@ func (a *Agent) SetSetting(ctx context.Context, name, value string) (localapi.Se
 func (a *Agent) writable(name string) (settingSpec, error) {
 	i := slices.IndexFunc(settingTable, func(s settingSpec) bool { return s.name == name })
 	if i < 0 {
-		return settingSpec{}, fault.New(string(kind.NotFound), "there is no setting %q", clip(name)).WithHint("see: warp-cli settings list")
+		return settingSpec{}, fault.New(string(kind.NotFound), "there is no setting %q", fault.Clip(name)).WithHint("see: warp-cli settings list")
 	}
 	spec := settingTable[i]
 	p := a.preferred()

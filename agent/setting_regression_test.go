@@ -1,6 +1,8 @@
 package agent_test
 
 import (
+	"net"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -65,5 +67,52 @@ func TestPause_IsNotIdle_regression(t *testing.T) {
 	}
 	if dir := w.agent.cfg.StateDir; !agent.Resumes(dir) {
 		t.Error("after a restart of the service nobody would end the pause")
+	}
+}
+
+// Somebody who occupied the port that the administrator's file names kept all of the file from being in force.
+func TestManaged_HoldsWithoutItsPort_regression(t *testing.T) {
+	cfg := testConfig(t)
+	file := filepath.Join(t.TempDir(), "mdm.json")
+	cfg.ManagedFiles = []string{file}
+	a := startAgent(t, cfg)
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	defer func() { _ = ln.Close() }()
+	_, busy, err := net.SplitHostPort(ln.Addr().String())
+	must(t, err)
+	managed(t, file, `{"proxy_port": `+busy+`, "switch_locked": true}`)
+	_, err = a.RefreshManaged(t.Context())
+	must(t, err)
+	_, err = a.Pause(t.Context(), 0)
+	wantFault(t, err, localapi.CodePermission, "switch_locked")
+	if at := a.Status().ProxyAddress; at != "" {
+		t.Errorf("the proxy listens on %s, which is not where the administrator wants it", at)
+	}
+	must(t, ln.Close())
+	_, err = a.RefreshManaged(t.Context())
+	must(t, err)
+	if at := a.Status().ProxyAddress; at != "127.0.0.1:"+busy {
+		t.Errorf("the port is free, and the proxy listens on %q", at)
+	}
+}
+
+// Settings that could not be read were those of somebody who had never set any, and a proxy that had been turned off
+// listened again.
+func TestSettings_DamagedLeavesNoProxy_regression(t *testing.T) {
+	a := startAgent(t, testConfig(t))
+	_, err := a.SetSetting(t.Context(), "operation_mode", localapi.ModeTunnelOnly)
+	must(t, err)
+	a.stop()
+	must(t, os.WriteFile(filepath.Join(a.cfg.StateDir, "preferences.json"), []byte(`{"mode":`), 0o600))
+	a = startAgent(t, a.cfg)
+	if n, ok := a.notice("settings"); a.ready.Proxy != "" || !ok {
+		t.Errorf("proxy %q, notice %+v", a.ready.Proxy, n)
+	}
+	_, err = a.SetSetting(t.Context(), "operation_mode", localapi.ModeProxy)
+	must(t, err)
+	if a.Status().ProxyAddress == "" {
+		t.Error("the proxy cannot be turned on again")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft/agent/localapi"
+	"weft/internal/testwait"
 )
 
 func (r *running) setting(name string) localapi.Setting {
@@ -158,13 +159,13 @@ func TestSettings_Endpoint(t *testing.T) {
 	f := w.echoFlow(t)
 	_, err = w.agent.SetSetting(t.Context(), "tunnel_endpoint", "localhost:"+port)
 	must(t, err)
-	eventually(t, 5*time.Second, "the endpoint by name", func() bool {
+	testwait.Until(t, "the endpoint by name", func() bool {
 		tun := w.agent.Tunnel()
 		return tun.EndpointOrigin == "user" && len(tun.Endpoints) == 1 && tun.Endpoints[0] == "localhost:"+port
 	})
 	_, err = w.agent.ResetSettings(t.Context(), []string{"tunnel_endpoint"})
 	must(t, err)
-	eventually(t, 15*time.Second, "control's endpoint, connected", func() bool {
+	testwait.Until(t, "control's endpoint, connected", func() bool {
 		tun := w.agent.Tunnel()
 		return tun.Up && tun.Endpoint == real && tun.EndpointOrigin == "control"
 	})
@@ -276,7 +277,7 @@ func TestManaged_Enrols(t *testing.T) {
 	managed(t, file, fmt.Sprintf(`{"enrolment_file": %q}`, key))
 	_, err := a.RefreshManaged(t.Context())
 	must(t, err)
-	eventually(t, 10*time.Second, "registered", func() bool {
+	testwait.Until(t, "registered", func() bool {
 		_, err := a.Registration()
 		return err == nil
 	})

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -113,6 +114,13 @@ func (b *statusBoard) fill(s *localapi.Status) {
 	s.LatencyMS = float64(b.link.latency.Microseconds()) / 1000
 	s.ProxyAddress, s.Profile = b.proxy, b.profile
 	s.Notices = append([]localapi.Notice{}, b.notices...)
+}
+
+// withdraw takes notices off the status that are no longer true.
+func (b *statusBoard) withdraw(codes ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.notices = slices.DeleteFunc(slices.Clone(b.notices), func(n localapi.Notice) bool { return slices.Contains(codes, n.Code) })
 }
 
 // notice tells users what happened. The same code again replaces what it said, at the

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weft/api"
+	"weft/internal/testwait"
 	"weft/targets"
 )
 
@@ -30,7 +31,7 @@ func BenchmarkTargetList_10000(b *testing.B) {
 		}
 	}
 	w.control.set(state)
-	eventually(b, 30*time.Second, "the long list", func() bool {
+	testwait.Until(b, "the long list", func() bool {
 		l, err := w.agent.Targets(noFilter)
 		return err == nil && len(l.Targets) == 10_000
 	})

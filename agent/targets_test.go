@@ -13,6 +13,7 @@ import (
 
 	"weft/agent/localapi"
 	"weft/api"
+	"weft/internal/testwait"
 )
 
 // TestTargets_ByHostnameAndAddress is the rest of the filters of TestTargetsAndResolve.
@@ -65,10 +66,10 @@ func TestTargets_WithoutControlOrTunnel(t *testing.T) {
 		t.Error("stale while control is heard")
 	}
 	w.control.stop()
-	eventually(t, 30*time.Second, "a stale list", func() bool { return list(w.agent).Stale })
+	testwait.Until(t, "a stale list", func() bool { return list(w.agent).Stale })
 
 	w.gateway.stop()
-	eventually(t, 60*time.Second, "the tunnel is down", func() bool { return w.agent.Status().State != localapi.Connected })
+	testwait.Until(t, "the tunnel is down", func() bool { return w.agent.Status().State != localapi.Connected })
 	if !list(w.agent).Stale {
 		t.Error("not stale without control and tunnel")
 	}
@@ -156,7 +157,7 @@ func TestTargets_ReachableByCommand(t *testing.T) {
 		state.Entries[strconv.Itoa(int(port))] = e
 	}
 	w.control.set(state)
-	eventually(t, 30*time.Second, "the new list", func() bool {
+	testwait.Until(t, "the new list", func() bool {
 		l, err := w.agent.Targets(noFilter)
 		return err == nil && len(l.Targets) == 4
 	})

@@ -15,6 +15,7 @@ import (
 
 	"weft/agent/localapi"
 	"weft/agent/relay"
+	"weft/internal/testwait"
 )
 
 // stream sends numbered blocks until stop is closed and checks what comes back.
@@ -127,7 +128,7 @@ func TestVNET_ChangesOfState(t *testing.T) {
 	st := w.gateway.state()
 	delete(st.Networks, string(netB))
 	w.control.set(st)
-	eventually(t, 30*time.Second, "the network is gone", func() bool { return len(w.agent.VNETs().VNETs) == 1 })
+	testwait.Until(t, "the network is gone", func() bool { return len(w.agent.VNETs().VNETs) == 1 })
 	if s := w.agent.Status(); s.VNET == nil || s.VNET.Name != "a1net" {
 		t.Errorf("selected %+v; want the default network", s.VNET)
 	}
@@ -141,7 +142,7 @@ func TestVNET_ChangesOfState(t *testing.T) {
 	wantFault(t, err, localapi.CodeUnknownVNET, "available: \"a1net\"")
 	echo(t, keep)
 	w.control.set(w.gateway.state())
-	eventually(t, 30*time.Second, "the network is back", func() bool { return len(w.agent.VNETs().VNETs) == 2 })
+	testwait.Until(t, "the network is back", func() bool { return len(w.agent.VNETs().VNETs) == 2 })
 	if s := w.agent.Status(); s.VNET == nil || s.VNET.Name != "b1net" {
 		t.Errorf("selected %+v; want what the user chose", s.VNET)
 	}
@@ -162,7 +163,7 @@ func TestDial_Errors(t *testing.T) {
 	e.IPv4 = &twin
 	st.Entries["t-c/22/SSH"] = e
 	w.control.set(st)
-	eventually(t, 30*time.Second, "the new state", func() bool { return w.agent.Status().StateRevision == 2 })
+	testwait.Until(t, "the new state", func() bool { return w.agent.Status().StateRevision == 2 })
 	for _, tt := range []struct {
 		name, code, says string
 		dial             localapi.Dial
@@ -180,7 +181,11 @@ func TestDial_Errors(t *testing.T) {
 		{"no answer", localapi.CodeTimeout, "did not answer on port 83 in time", localapi.Dial{Name: "10.1.2.3", Port: darkPort}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			limit := 10 * time.Second
+			if tt.code == localapi.CodeTimeout {
+				limit = 500 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			_, err := w.agent.DialFlow(ctx, tt.dial)
 			wantFault(t, err, tt.code, tt.says)

@@ -21,6 +21,7 @@ import (
 	"weft/agent"
 	"weft/agent/localapi"
 	"weft/api"
+	"weft/internal/testwait"
 	"weft/tunnel"
 	"weft/vnet"
 )
@@ -302,24 +303,9 @@ func (w *world) connect(tb testing.TB) {
 	}
 }
 
-// eventually polls a condition.
-func eventually(tb testing.TB, within time.Duration, what string, ok func() bool) {
-	tb.Helper()
-	t := time.NewTicker(5 * time.Millisecond)
-	defer t.Stop()
-	for end := time.Now().Add(within); ; <-t.C {
-		if ok() {
-			return
-		}
-		if time.Now().After(end) {
-			tb.Fatalf("not within %s: %s", within, what)
-		}
-	}
-}
-
 func (r *running) waitState(want localapi.State) {
 	r.tb.Helper()
-	eventually(r.tb, 30*time.Second, "state "+string(want), func() bool { return r.Status().State == want })
+	testwait.Until(r.tb, "state "+string(want), func() bool { return r.Status().State == want })
 }
 
 // whichNetwork dials the port that says it.

@@ -23,6 +23,7 @@ const (
 	CodeDeviceUnknown       = "device_unknown"
 	CodeDeviceRevoked       = "device_revoked"
 	CodeNotPermitted        = "not_permitted"
+	CodeNetworkRule         = "network_rule"
 	CodeNoApplication       = "no_application"
 	CodeOtherProtocol       = "other_protocol"
 	CodeNoPolicy            = "no_policy"
@@ -81,6 +82,7 @@ func ExplainCodes() []ExplainCode {
 		{CodeDeviceUnknown, "run: warp-cli registration delete && warp-cli registration new ENROLMENT", "check the device's name; a user without a device must enrol one"},
 		{CodeDeviceRevoked, "ask your administrator for a new enrolment string", "unrevoke the registration, or have the device enrolled again"},
 		{CodeNotPermitted, "ask your administrator for access", "run: weft explain"},
+		{CodeNetworkRule, "your administrator blocks this for the reason that the evidence gives; ask there if it should not be", "change the network rule: it is in the API under gateway/rules"},
 		{CodeNoApplication, "", "add target criteria that select this target at this port to an application"},
 		{CodeOtherProtocol, "", "the application's criteria name a protocol that TCP does not carry: change it, or use UDP"},
 		{CodeNoPolicy, "", "add an include rule that matches the user to a policy of the application"},

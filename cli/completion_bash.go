@@ -44,8 +44,13 @@ _warp_cli() {
             continue
         fi
         value=${value#"$kept"}
-        if [[ -z $quote && $value == *[!A-Za-z0-9_./:=@,+%-]* ]]; then
-            printf -v value %q "$value"
+        if [[ $value == *[!A-Za-z0-9_./:=@,+%-]* ]]; then
+            # A tag may hold anything printable, and must stay text between quotes that stand already.
+            case $quote in
+            '') printf -v value %q "$value" ;;
+            "'") [[ $value != *"'"* ]] || continue ;;
+            *) [[ $value != *[\!\\\"\$$'\x60']* ]] || continue ;;
+            esac
         fi
         COMPREPLY+=("$value")
     done <<<"$out"

@@ -122,7 +122,7 @@ func (a *app) registrationNew(ctx context.Context, enrolment string) error {
 		if r.KeyStore == "file" {
 			a.note("this system has no usable keyring; the private key is in a file that only the agent's user may read")
 		}
-		_, err = fmt.Fprintln(w, "Next: warp-cli connect")
+		_, err = fmt.Fprintln(w, "Next: "+strings.Join(append(append([]string{"warp-cli"}, a.sessionWords()...), "connect"), " "))
 		return err
 	})
 }

@@ -37,9 +37,9 @@ configuration says of a host (HostName, ProxyCommand, ProxyJump, User ...) stand
 it. Never taken are localhost, *.local and the names of public code hosts. With --suffix
 only names that end in it are: --suffix weft for web-1.weft. With --addresses the
 addresses of targets in the selected network are taken as well, where the gateway speaks
-SSH: a machine of your own network with the same address is not reached then. With
---profile names are those of that profile; otherwise WARP_PROFILE, or the current one,
-counts at each connection.
+SSH: a machine of your own network with the same address is not reached then. With --profile
+names are those of that profile; otherwise WARP_PROFILE, or the current one, counts at each
+connection.
 
 Without a flag: says what is installed. --uninstall leaves the files as they were.`,
 		Example: `  warp-cli ssh-config --install
@@ -173,8 +173,8 @@ func (a *app) sshFile(names sshNames, socket string) (sshPaths, sshFile, error) 
 		}
 	}
 	return p, sshFile{
-		goos: runtime.GOOS, self: a.callable(self), socket: socket, profile: a.session.profile,
-		suffix: strings.TrimPrefix(names.suffix, "."), addresses: names.addresses, known: p.known, caFile: p.authorities,
+		goos: runtime.GOOS, self: a.callable(self), socket: socket, profile: a.session.profile, suffix: strings.TrimPrefix(names.suffix, "."),
+		addresses: names.addresses, known: p.known, caFile: p.authorities,
 	}, nil
 }
 

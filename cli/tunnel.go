@@ -14,6 +14,14 @@ import (
 	"weft/cli/render"
 )
 
+// keptOpen says what became of the open connections; none is no loss.
+func keptOpen(n int) string {
+	if n == 0 {
+		return "no connection was open"
+	}
+	return render.Count(n, "connection") + " stayed open"
+}
+
 func newTunnel(a *app) *cobra.Command {
 	rotate := leaf(help{
 		"rotate-keys", "Give this device another WireGuard key",
@@ -26,7 +34,7 @@ shaken hands with it; until then the old key is in force. Open connections live 
 			return err
 		}
 		return a.print(k, func(w io.Writer, st render.Style) error {
-			return success(w, st, fmt.Sprintf("The device's key is %s now; %s stayed open", st.Clean(k.NewPublicKey), render.Count(k.FlowsKept, "connection")))
+			return success(w, st, fmt.Sprintf("The device's key is %s now; %s", st.Clean(k.NewPublicKey), keptOpen(k.FlowsKept)))
 		})
 	})
 	dump := leaf(help{

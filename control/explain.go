@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -299,7 +301,7 @@ func (x *explainer) decide() {
 var policyCodes = map[access.Reason]string{
 	access.NoTarget: api.CodeTargetUnknown, access.NoApplication: api.CodeNoApplication, access.NoPolicy: api.CodeNoPolicy,
 	access.RequireMissing: api.CodeRequireMissing, access.Excluded: api.CodeExcluded, access.LoginNotPermitted: api.CodeLoginNotGranted,
-	access.NoSnapshot: api.CodeGatewayStale,
+	access.NoSnapshot: api.CodeGatewayStale, access.NetworkBlocked: api.CodeNetworkRule,
 }
 
 func (x *explainer) policy(d access.Decision) {
@@ -309,6 +311,9 @@ func (x *explainer) policy(d access.Decision) {
 	}
 	if !d.Allow {
 		s.State, s.Code = api.StepFailed, policyCodes[d.Reason]
+		if r := d.NetworkRule; d.Reason == access.NetworkBlocked && r != nil {
+			s.Evidence = "network rule " + strconv.Quote(r.Name) + " (" + r.ID + "): " + d.Message()
+		}
 		if d.Reason == access.NoApplication {
 			udp := x.query
 			udp.Transport = targets.TransportUDP
@@ -410,12 +415,13 @@ func (x *explainer) result() api.Explain {
 	}
 	e.Allowed = e.Code == "" && x.steps[api.StepPolicy].State == api.StepOK
 	for _, a := range x.apps {
-		e.Applications = append(e.Applications, wireTrace(a))
+		e.Applications = append(e.Applications, wireTrace(a, x.in.Email))
 	}
 	return e
 }
 
-func wireTrace(t access.ApplicationTrace) api.ExplainApplication {
+// wireTrace is the trace of an application for the user with this address.
+func wireTrace(t access.ApplicationTrace, email string) api.ExplainApplication {
 	a := api.ExplainApplication{
 		ID: t.Application.ID, Name: t.Application.Name, Covers: t.Missed == "", Reason: t.Missed, Policies: []api.ExplainPolicy{},
 	}
@@ -423,6 +429,9 @@ func wireTrace(t access.ApplicationTrace) api.ExplainApplication {
 		w := api.ExplainPolicy{ID: p.Policy.ID, Name: p.Policy.Name, Reason: string(p.Reason), Logins: []string{}, Rules: []api.ExplainRule{}}
 		if p.Policy.SSH != nil {
 			w.Logins = append(w.Logins, p.Policy.SSH.Usernames...)
+			if alias := access.EmailAlias(email); p.Policy.SSH.AllowEmailAlias && alias != "" && !slices.Contains(w.Logins, alias) {
+				w.Logins = append(w.Logins, alias)
+			}
 		}
 		for _, r := range p.Rules {
 			text, err := json.Marshal(r.Rule)

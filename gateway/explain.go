@@ -300,6 +300,10 @@ func (x *explanation) denied(view *enforce.View, v enforce.Verdict) {
 		step.Code, step.Evidence = api.CodeRequireMissing, fmt.Sprintf("policy %q includes the user, who does not meet all that it requires", step.RuleName)
 	case almost && v.Reason == access.Excluded:
 		step.Code, step.Evidence = api.CodeExcluded, fmt.Sprintf("policy %q includes the user, whom a rule excludes", step.RuleName)
+	case v.Reason == access.NetworkBlocked && (x.full || blockReason(v.Decision) != ""):
+		// What an administrator wrote as the reason is written for whom it blocks.
+		step.Code, step.Evidence = api.CodeNetworkRule, v.Decision.Message()
+		step.RuleID, step.RuleName = "", ""
 	case x.full && v.Reason == access.NoTarget:
 		step.Code, step.Evidence = api.CodeTargetUnknown, "no target has this address in this virtual network"
 	case x.full && v.Reason == access.NoApplication:
@@ -311,6 +315,14 @@ func (x *explanation) denied(view *enforce.View, v enforce.Verdict) {
 		step.RuleID, step.RuleName = "", ""
 	}
 	x.add(step)
+}
+
+// blockReason is what the rule that blocks says to users, or "".
+func blockReason(d access.Decision) string {
+	if d.NetworkRule == nil {
+		return ""
+	}
+	return d.NetworkRule.BlockReason
 }
 
 // tunnelName names a tunnel to whom may know it.

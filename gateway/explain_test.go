@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -178,6 +179,26 @@ func TestExplain_TellsNothingOfOthers(t *testing.T) {
 		code, step, a := w.explained(netA, at, "")
 		if code != want || step != api.StepPolicy || (a.Steps[2].RuleName == "theirs") != (want != api.CodeNotPermitted) {
 			t.Errorf("%s where the account lets know: %q: %+v", at, code, a.Steps)
+		}
+	}
+}
+
+// A rule's reason is written for whom it blocks; a rule without one stays untold, and neither tells what exists.
+func TestExplain_NetworkRule(t *testing.T) {
+	w := newWorld(t)
+	block := func(reason string) {
+		w.update(func(st *api.GatewayState) {
+			st.NetworkRules = map[string]access.NetworkRule{"r": {ID: "r", Name: "secret", Action: "block", Traffic: "net.dst.port == 80 or net.dst.port == 22", BlockReason: reason}}
+		})
+	}
+	for reason, want := range map[string]string{"": api.CodeNotPermitted, "until noon": api.CodeNetworkRule} {
+		block(reason)
+		for _, at := range []string{"10.20.0.5:22", "10.20.0.5:80", "10.20.0.200:80"} {
+			code, step, a := w.explained(netA, at, "")
+			text := fmt.Sprintf("%+v", a.Steps)
+			if code != want || step != api.StepPolicy || strings.Contains(text, "secret") || !strings.Contains(text, reason) {
+				t.Errorf("%q at %s: %q at %q: %s", reason, at, code, step, text)
+			}
 		}
 	}
 }

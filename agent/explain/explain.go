@@ -53,8 +53,11 @@ func Explain(ctx context.Context, in Input) (localapi.Explanation, error) {
 	if err := w.locate(); err != nil {
 		return localapi.Explanation{}, err
 	}
-	if w.failed == api.CodeTargetUnknown {
+	switch w.failed {
+	case api.CodeTargetUnknown:
 		w.askAnyway(ctx)
+	case api.CodePortNotGranted:
+		w.askRule(ctx)
 	}
 	if w.failed == "" && !w.asked {
 		w.device()

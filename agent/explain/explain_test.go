@@ -91,6 +91,12 @@ func TestExplain(t *testing.T) {
 		{name: "the wrong network", q: localapi.ExplainRequest{Name: "web-1", Port: 22, VNET: "staging"}, code: api.CodeTargetInOtherVNET, step: api.StepVNET},
 		{name: "an address of another network", q: localapi.ExplainRequest{Name: "10.0.0.2", Port: 22, VNET: "staging"}, code: api.CodeTargetInOtherVNET, step: api.StepVNET},
 		{name: "another port", q: localapi.ExplainRequest{Name: "web-1", Port: 443}, code: api.CodePortNotGranted, step: api.StepTarget},
+		{name: "a port that a rule blocks", q: localapi.ExplainRequest{Name: "web-1", Port: 443}, code: api.CodeNetworkRule, step: api.StepPolicy, with: func(in *explain.Input) {
+			in.Ask = gateway(7, api.StepPolicy, api.CodeNetworkRule)
+		}},
+		{name: "a port that a rule blocks, offline", q: localapi.ExplainRequest{Name: "web-1", Port: 443, Offline: true}, code: api.CodePortNotGranted, step: api.StepTarget, with: func(in *explain.Input) {
+			in.Ask = gateway(7, api.StepPolicy, api.CodeNetworkRule)
+		}},
 		{name: "a port for UDP", q: localapi.ExplainRequest{Name: "dns-1", Port: 53}, code: api.CodeProtocolNotTCP, step: api.StepTarget},
 		{name: "not registered", q: ssh("web-1", ""), code: api.CodeNotRegistered, step: api.StepDevice, with: func(in *explain.Input) { in.Known, in.Status = false, localapi.Status{State: localapi.Unregistered} }},
 		{name: "revoked", q: ssh("web-1", ""), code: api.CodeRegistrationRevoked, step: api.StepDevice, with: func(in *explain.Input) {

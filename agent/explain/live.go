@@ -73,11 +73,29 @@ func (w *walk) askAnyway(ctx context.Context) {
 	w.asked = true
 }
 
+// askRule asks about a port that is not on the list of a target that is: a network rule that blocks it takes it off the
+// list, and may have a reason for users. All else leaves the answer as it was.
+func (w *walk) askRule(ctx context.Context) {
+	if w.in.Request.Offline || w.in.Ask == nil || w.in.Status.State != localapi.Connected {
+		return
+	}
+	a, err := w.in.Ask(ctx, api.FlowQuestion{VNET: w.dst.VNET, Destination: netip.AddrPortFrom(w.dst.Addr, w.in.Request.Port)})
+	if err != nil || !slices.ContainsFunc(a.Steps, func(s api.FlowStep) bool { return s.Code == api.CodeNetworkRule }) {
+		return
+	}
+	w.failed, w.live = "", true
+	w.ok(api.StepTarget, "%s (%s); port %d is not on your list", w.dst.Target.Hostname, w.dst.Addr, w.in.Request.Port)
+	w.ok(api.StepVNET, "%s", w.network.Name)
+	w.device()
+	w.adopt(a)
+	w.asked = true
+}
+
 // says reports whether a gateway's answer is more than that nothing lets the user reach it.
 func says(a api.FlowAnswer) bool {
 	for _, s := range a.Steps {
 		if s.Step == api.StepPolicy {
-			return s.State == api.StepOK || s.Code == api.CodeRequireMissing || s.Code == api.CodeExcluded
+			return s.State == api.StepOK || s.Code == api.CodeRequireMissing || s.Code == api.CodeExcluded || s.Code == api.CodeNetworkRule
 		}
 	}
 	return false

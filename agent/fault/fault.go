@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"weft/agent/localapi"
 	"weft/internal/kind"
@@ -32,6 +33,17 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// maxQuoted bounds what Clip leaves of a text, in bytes.
+const maxQuoted = 64
+
+// Clip shortens what an error repeats of a request.
+func Clip(s string) string {
+	if len(s) <= maxQuoted {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxQuoted], "") + "..."
+}
 
 // New returns an error with a formatted message.
 func New(code, format string, args ...any) *Error {

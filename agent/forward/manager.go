@@ -278,7 +278,7 @@ func (m *Manager) Remove(name string) error {
 	f, ok := m.forwards[name]
 	m.mu.Unlock()
 	if !ok {
-		return fault.New(string(kind.NotFound), "there is no forward called %q", clip(name)).WithHint("see them: warp-cli forward list")
+		return fault.New(string(kind.NotFound), "there is no forward called %q", fault.Clip(name)).WithHint("see them: warp-cli forward list")
 	}
 	rest := slices.DeleteFunc(m.specs(), func(s Spec) bool { return s.Name == name })
 	if err := m.write(rest); err != nil {
@@ -289,13 +289,6 @@ func (m *Manager) Remove(name string) error {
 	m.mu.Unlock()
 	f.end()
 	return nil
-}
-
-func clip(s string) string {
-	if len(s) > maxNameBytes {
-		return s[:maxNameBytes] + "..."
-	}
-	return s
 }
 
 func (m *Manager) write(specs []Spec) error {

@@ -8,6 +8,7 @@ import (
 
 	"weft/agent/forward"
 	"weft/internal/localsock"
+	"weft/internal/testwait"
 )
 
 // Who took the port of a client over while its flow was open went on with that flow: the account was asked for once.
@@ -21,10 +22,10 @@ func TestManager_UDPPortChangesHands_regression(t *testing.T) {
 	c := dial(t, "udp", st.Listen)
 	must(t, echo(t, c, "mine"))
 	other.Store(true)
-	eventually(t, "the flow is over", func() bool {
+	testwait.Until(t, "the flow is over", func() bool {
 		_, err := io.WriteString(c, "not mine")
 		must(t, err)
 		return k.status("u").Refused > 0
 	})
-	eventually(t, "the flow is gone", func() bool { return k.status("u").Open == 0 })
+	testwait.Until(t, "the flow is gone", func() bool { return k.status("u").Open == 0 })
 }

@@ -178,7 +178,7 @@ func (h *Host) takeAccount(ctx context.Context, key string) (*account, error) {
 	for {
 		ac, fresh, err := h.accountFor(key)
 		if errors.Is(err, errNoRoom) {
-			if h.forgetAccount() || h.dropOldest(ctx) {
+			if h.forgetAccount() || h.dropOldest(ctx, "") {
 				continue
 			}
 			h.sessionsRefused.Add(1)

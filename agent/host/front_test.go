@@ -15,6 +15,7 @@ import (
 
 	"weft/agent/localapi/server"
 	"weft/internal/localsock"
+	"weft/internal/testwait"
 )
 
 // owners says whose a connection to the proxy is, in place of the kernel.
@@ -229,9 +230,9 @@ func TestFront_Limit(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = c.Close() })
 	}
-	eventually(t, "the rest is closed", func() bool { return h.Stats().ProxyOver == 300-256 })
+	testwait.Until(t, "the rest is closed", func() bool { return h.Stats().ProxyOver == 300-256 })
 	letGo()
-	eventually(t, "the others are refused", func() bool { return h.Stats().ProxyUnknown == 256 })
+	testwait.Until(t, "the others are refused", func() bool { return h.Stats().ProxyUnknown == 256 })
 }
 
 // TestFront_SessionEnds: a connection does not wait for ever for a session that does not take it.

@@ -8,6 +8,7 @@ import (
 
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
+	"weft/internal/testwait"
 )
 
 // The administrator's file is the machine's: read anew for one session, it left the others of the service as they were,
@@ -40,7 +41,7 @@ func TestHost_ManagedForAll_regression(t *testing.T) {
 			t.Errorf("user %s removes the profile: %v", account, err)
 		}
 	}
-	eventually(t, "the paused session is up", func() bool { return h.statusOf("1001", "").State == localapi.Connected })
+	testwait.Until(t, "the paused session is up", func() bool { return h.statusOf("1001", "").State == localapi.Connected })
 
 	// A session that was down before a restart is up after it.
 	must(t, os.Remove(file))
@@ -58,4 +59,40 @@ func TestHost_ManagedForAll_regression(t *testing.T) {
 	if n := h.Stats().Sessions; n != 2 {
 		t.Errorf("%d sessions run after a restart; want 2", n)
 	}
+}
+
+// One user with a few profiles took every session of the machine.
+func TestHost_OneUserLeavesRoom_regression(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.MaxSessions = 4
+	h := start(t, cfg)
+	ctx := t.Context()
+	var releases []func()
+	defer func() {
+		for _, release := range releases {
+			release()
+		}
+	}()
+	for i, profile := range []string{"default", "b", "c", "d"} {
+		if i > 0 {
+			_, err := h.AddProfile(ctx, "1000", profile)
+			must(t, err)
+		}
+		_, release, err := h.Session(ctx, "1000", profile)
+		if full := i >= 2; full != (code(err) == "limit") {
+			t.Errorf("session %d of one user: %v", i+1, err)
+		}
+		if err == nil {
+			releases = append(releases, release)
+		}
+	}
+	_, release, err := h.Session(ctx, "1001", "")
+	must(t, err)
+	releases = append(releases, release)
+	// One that is idle makes place for another of the same user.
+	releases[0]()
+	releases = releases[1:]
+	_, release, err = h.Session(ctx, "1000", "d")
+	must(t, err)
+	releases = append(releases, release)
 }

@@ -11,6 +11,7 @@ import (
 
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
+	"weft/internal/testwait"
 )
 
 // write puts the administrator's file in place, whole: a file that is being written must not be read.
@@ -69,11 +70,11 @@ func TestManaged_ReachesAll(t *testing.T) {
 	all("after a restart", true, "1000", "1001")
 	must(t, os.Remove(file))
 	for _, account := range []string{"1000", "1001"} {
-		eventually(t, "the file went, and nobody said so", func() bool { return !h.locked(account) })
+		testwait.Until(t, "the file went, and nobody said so", func() bool { return !h.locked(account) })
 	}
 	write(t, file, `{"switch_locked": true}`)
 	for _, account := range []string{"1000", "1001"} {
-		eventually(t, "the file came, and nobody said so", func() bool { return h.locked(account) })
+		testwait.Until(t, "the file came, and nobody said so", func() bool { return h.locked(account) })
 	}
 }
 
@@ -131,12 +132,12 @@ func TestManaged_Enrols(t *testing.T) {
 	}
 	must(t, os.WriteFile(key, []byte(acme.enrolment("machine@acme")), 0o600))
 	write(t, file, fmt.Sprintf(`{"enrolment_file": %q}`, key))
-	eventually(t, "the machine is enrolled and connected", func() bool { return h.state(own) == localapi.Connected })
+	testwait.Until(t, "the machine is enrolled and connected", func() bool { return h.state(own) == localapi.Connected })
 	if os.Geteuid() == 0 {
 		if st := h.statusOf("54321", ""); st.State != localapi.Unregistered {
 			t.Errorf("another user: %+v", st)
 		}
 	}
 	h = h.restart()
-	eventually(t, "it is connected after a restart", func() bool { return h.state(own) == localapi.Connected })
+	testwait.Until(t, "it is connected after a restart", func() bool { return h.state(own) == localapi.Connected })
 }

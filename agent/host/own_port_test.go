@@ -9,6 +9,7 @@ import (
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
 	"weft/internal/localsock"
+	"weft/internal/testwait"
 )
 
 // set changes a setting of a session; an empty value forgets the user's choice.
@@ -95,9 +96,9 @@ func TestSession_OwnPort(t *testing.T) {
 
 	h = h.restart()
 	shared = h.ready.Proxy
-	eventually(t, "both are connected again", func() bool {
-		return h.statusOf("1000", "default").State == localapi.Connected && h.statusOf("1000", "globex").State == localapi.Connected
-	})
+	for _, profile := range []string{"default", "globex"} {
+		testwait.Until(t, profile+" is connected again", func() bool { return h.statusOf("1000", profile).State == localapi.Connected })
+	}
 	shows("after a restart", own, shared)
 	leads(1000, own, "acme alice@acme")
 	must(t, h.set("1000", "default", localapi.SettingProxyPort, ""))

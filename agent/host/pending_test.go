@@ -9,6 +9,7 @@ import (
 	"weft/agent/fault"
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
+	"weft/internal/testwait"
 )
 
 func codeOf(err error) string {
@@ -49,11 +50,11 @@ func TestSession_PauseEndsByItself(t *testing.T) {
 	}
 	h.pause("1000", time.Second)
 	h.pause("1001", 0)
-	eventually(t, "the session without an end of its pause is dropped", func() bool { return h.state("1001") == "" })
-	eventually(t, "the pause is over", func() bool { return h.state("1000") == localapi.Connected })
+	testwait.Until(t, "the session without an end of its pause is dropped", func() bool { return h.state("1001") == "" })
+	testwait.Until(t, "the pause is over", func() bool { return h.state("1000") == localapi.Connected })
 	h.pause("1000", time.Second)
 	h = h.restart()
-	eventually(t, "the pause is over in another service", func() bool { return h.state("1000") == localapi.Connected })
+	testwait.Until(t, "the pause is over in another service", func() bool { return h.state("1000") == localapi.Connected })
 }
 
 // TestSession_ForwardsStay: a session that keeps forwards is not dropped, and runs with the service.
@@ -75,7 +76,7 @@ func TestSession_ForwardsStay(t *testing.T) {
 	})
 	h.pause("54321", 0)
 	h.pause("54322", 0)
-	eventually(t, "the session without a forward is dropped", func() bool { return h.state("54322") == "" })
+	testwait.Until(t, "the session without a forward is dropped", func() bool { return h.state("54322") == "" })
 	if got := h.state("54321"); got != localapi.Disconnected {
 		t.Errorf("the session with a forward: %q", got)
 	}
@@ -84,7 +85,7 @@ func TestSession_ForwardsStay(t *testing.T) {
 		t.Errorf("the session with a forward after a restart: %q", got)
 	}
 	h.with("54321", "", func(a server.Agent) { must(t, a.RemoveForward(t.Context(), "f")) })
-	eventually(t, "the last forward went", func() bool { return h.state("54321") == "" })
+	testwait.Until(t, "the last forward went", func() bool { return h.state("54321") == "" })
 }
 
 // TestSession_LogIsItsOwn: what a user reads of the log is about that user.

@@ -61,6 +61,13 @@ func (h *Host) acquire(ctx context.Context, key, name string) (*session, error) 
 				err = errFull(h.cfg.MaxSessions)
 			}
 		}
+		if errors.Is(err, errNoShare) {
+			if h.dropOldest(ctx, key) {
+				continue
+			}
+			h.sessionsRefused.Add(1)
+			err = errFullForOne(h.share())
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +90,15 @@ func (h *Host) acquire(ctx context.Context, key, name string) (*session, error) 
 	}
 }
 
-var errNoRoom = errors.New("all places for sessions are taken")
+var (
+	errNoRoom  = errors.New("all places for sessions are taken")
+	errNoShare = errors.New("the account has as many sessions as it may")
+)
+
+func errFullForOne(n int) error {
+	return fault.New(string(kind.Limit), "you have %d sessions in use, which is the most for one user of this machine", n).
+		WithHint("disconnect one: warp-cli --profile NAME disconnect")
+}
 
 // pick finds or starts the session, and counts its use. One that is ending is never ready: the caller waits for its end.
 func (h *Host) pick(ac *account, name string) (s *session, ready <-chan struct{}, err error) {
@@ -110,6 +125,9 @@ func (h *Host) pick(ac *account, name string) (s *session, ready <-chan struct{}
 	if len(h.sessions) >= h.cfg.MaxSessions {
 		return nil, nil, errNoRoom
 	}
+	if ac.key != h.owner.Account() && h.sessionsOfLocked(ac.key) >= h.share() {
+		return nil, nil, errNoShare
+	}
 	s = &session{key: key, account: ac, ready: make(chan struct{}), done: make(chan struct{}), uses: 1, lastUse: time.Now()}
 	if h.sharesProxy() {
 		s.inbox = newInbox(*h.proxyAddr.Load())
@@ -121,9 +139,26 @@ func (h *Host) pick(ac *account, name string) (s *session, ready <-chan struct{}
 	return s, s.ready, nil
 }
 
+// share is how many sessions one account may have, so that none can keep all others out.
+func (h *Host) share() int {
+	if !h.owner.Privileged {
+		return h.cfg.MaxSessions // there is only one account
+	}
+	return (h.cfg.MaxSessions + 1) / 2
+}
+
+func (h *Host) sessionsOfLocked(account string) (n int) {
+	for key := range h.sessions {
+		if key.account == account {
+			n++
+		}
+	}
+	return n
+}
+
 // pickWithRoom ends the session that has been idle longest, and picks then.
 func (h *Host) pickWithRoom(ctx context.Context, ac *account, name string) (*session, <-chan struct{}, error) {
-	if !h.dropOldest(ctx) {
+	if !h.dropOldest(ctx, "") {
 		return nil, nil, errNoRoom
 	}
 	return h.pick(ac, name)
@@ -313,13 +348,13 @@ func (h *Host) drop(ctx context.Context, s *session, before time.Time) bool {
 	}
 }
 
-// dropOldest ends the idle session that was used longest ago, and reports whether there was one.
-func (h *Host) dropOldest(ctx context.Context) bool {
+// dropOldest ends the idle session, of an account or any, that was used longest ago, and reports whether there was one.
+func (h *Host) dropOldest(ctx context.Context, account string) bool {
 	idle := h.idle()
 	var oldest *session
 	h.mu.Lock()
 	for _, s := range idle {
-		if oldest == nil || s.lastUse.Before(oldest.lastUse) {
+		if (account == "" || s.key.account == account) && (oldest == nil || s.lastUse.Before(oldest.lastUse)) {
 			oldest = s
 		}
 	}

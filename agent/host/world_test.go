@@ -389,14 +389,3 @@ func (r *running) statusOf(account, profile string) (st localapi.Status) {
 	r.with(account, profile, func(a server.Agent) { st = a.Status() })
 	return st
 }
-
-func eventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	t := time.NewTicker(5 * time.Millisecond)
-	defer t.Stop()
-	for end := time.Now().Add(20 * time.Second); !ok(); <-t.C {
-		if time.Now().After(end) {
-			tb.Fatalf("not within 20 s: %s", what)
-		}
-	}
-}

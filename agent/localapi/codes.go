@@ -38,6 +38,7 @@ var StatusCodes = []StatusCode{
 	{"notice", "outage", "the gateway did not answer for a while", "if it comes often: `warp-cli tunnel stats` shows loss"},
 	{"notice", "proxy_busy", "another program has the proxy's port, so there is no proxy", "`warp-cli proxy port N`"},
 	{"notice", "revoked", "the control plane refused this device", "as for the reason `revoked`"},
+	{"notice", "settings", "the settings that you made cannot be read, so the proxy is off", "set them anew: `warp-cli mode proxy`"},
 	{"notice", "state_file", "the state cannot be written, so a restart without the control plane would know nothing", "make room in the state directory"},
 	{"notice", "vnet_gone", "the selected virtual network is no longer available; the message names the one that is selected now", "`warp-cli vnet`"},
 	{"notice", "wake", "this machine was asleep, and is connected again", nothingToDo},

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"weft/agent/fault"
 )
 
 // Bounds of a file.
@@ -85,7 +87,7 @@ func Parse(b []byte) (*Policy, error) {
 	p := &Policy{}
 	for key := range entries {
 		if err := p.take(key, entries[key]); err != nil {
-			return nil, fmt.Errorf("key %q: %w", clip(key), err)
+			return nil, fmt.Errorf("key %q: %w", fault.Clip(key), err)
 		}
 	}
 	if p.Enrolment != "" && p.EnrolmentFile != "" {
@@ -164,7 +166,7 @@ func (p *Policy) mode(e entry) error {
 	}
 	m, ok := modes[s]
 	if !ok {
-		return fmt.Errorf("mode %q is not offered; want proxy or tunnel_only", clip(s))
+		return fmt.Errorf("mode %q is not offered; want proxy or tunnel_only", fault.Clip(s))
 	}
 	if p.Mode != nil {
 		return errors.New("the mode is given twice")
@@ -179,7 +181,7 @@ func (p *Policy) protocol(e entry) error {
 		return err
 	}
 	if s != "wireguard" {
-		return fmt.Errorf("protocol %q is not offered; want wireguard", clip(s))
+		return fmt.Errorf("protocol %q is not offered; want wireguard", fault.Clip(s))
 	}
 	if p.Protocol != nil {
 		return errors.New("the protocol is given twice")
@@ -208,7 +210,7 @@ func CheckEndpoint(s string) error {
 	host, port, err := net.SplitHostPort(s)
 	n, perr := strconv.ParseUint(port, 10, 16)
 	if err != nil || perr != nil || host == "" || n == 0 || strings.ContainsAny(host, " /@") {
-		return fmt.Errorf("%q is not HOST:PORT", clip(s))
+		return fmt.Errorf("%q is not HOST:PORT", fault.Clip(s))
 	}
 	return nil
 }
@@ -241,13 +243,6 @@ func (e entry) number(least, most int) (int, error) {
 		return 0, fmt.Errorf("want a number from %d to %d", least, most)
 	}
 	return n, nil
-}
-
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "..."
-	}
-	return s
 }
 
 // Paths is where the file is looked for on this system; the first that exists is in force.

@@ -8,17 +8,19 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"weft/agent/fault"
 )
 
 // put adds a value, and refuses the second of one name: readers would differ about which counts.
 func put(m map[string]entry, key string, e entry) error {
 	switch _, twice := m[key]; {
 	case twice:
-		return fmt.Errorf("key %q stands twice", clip(key))
+		return fmt.Errorf("key %q stands twice", fault.Clip(key))
 	case len(m) >= maxKeys:
 		return fmt.Errorf("more than %d keys", maxKeys)
 	case len(key) > maxString || len(e.text) > maxString:
-		return fmt.Errorf("key %q: longer than %d bytes", clip(key), maxString)
+		return fmt.Errorf("key %q: longer than %d bytes", fault.Clip(key), maxString)
 	}
 	m[key] = e
 	return nil
@@ -54,7 +56,7 @@ func parseJSON(text string) (map[string]entry, error) {
 		case bool:
 			e = entry{kind: "boolean", text: strconv.FormatBool(v), truth: v}
 		default:
-			return nil, fmt.Errorf("key %q: want text, a number, true or false", clip(name))
+			return nil, fmt.Errorf("key %q: want text, a number, true or false", fault.Clip(name))
 		}
 		if err := put(m, name, e); err != nil {
 			return nil, err
@@ -86,7 +88,7 @@ func parsePlist(text string) (map[string]entry, error) {
 		}
 	}
 	if start.Name.Local != "dict" {
-		return nil, fmt.Errorf("<%s> where <dict> should be", clip(start.Name.Local))
+		return nil, fmt.Errorf("<%s> where <dict> should be", fault.Clip(start.Name.Local))
 	}
 	m, err := p.dict()
 	if err != nil {
@@ -122,7 +124,7 @@ func (p plist) next() (xml.Token, error) {
 			if strings.TrimSpace(string(t)) == "" {
 				continue
 			}
-			return nil, fmt.Errorf("text outside an element: %q", clip(strings.TrimSpace(string(t))))
+			return nil, fmt.Errorf("text outside an element: %q", fault.Clip(strings.TrimSpace(string(t))))
 		default:
 			return t, nil
 		}
@@ -164,7 +166,7 @@ func (p plist) dict() (map[string]entry, error) {
 			return m, nil // the decoder checks that it is the dict's
 		case xml.StartElement:
 			if t.Name.Local != "key" {
-				return nil, fmt.Errorf("<%s> where <key> should be", clip(t.Name.Local))
+				return nil, fmt.Errorf("<%s> where <key> should be", fault.Clip(t.Name.Local))
 			}
 			key, err := p.text()
 			if err != nil {
@@ -188,18 +190,18 @@ func (p plist) value(key string) (entry, error) {
 	}
 	text, err := p.text()
 	if err != nil {
-		return entry{}, fmt.Errorf("key %q: %w", clip(key), err)
+		return entry{}, fmt.Errorf("key %q: %w", fault.Clip(key), err)
 	}
 	switch kind := s.Name.Local; kind {
 	case "string", "integer":
 		return entry{kind: kind, text: text}, nil
 	case "true", "false":
 		if text != "" {
-			return entry{}, fmt.Errorf("key %q: <%s> has a content", clip(key), kind)
+			return entry{}, fmt.Errorf("key %q: <%s> has a content", fault.Clip(key), kind)
 		}
 		return entry{kind: "boolean", text: kind, truth: kind == "true"}, nil
 	default:
-		return entry{}, fmt.Errorf("key %q: <%s> is not accepted", clip(key), clip(kind))
+		return entry{}, fmt.Errorf("key %q: <%s> is not accepted", fault.Clip(key), fault.Clip(kind))
 	}
 }
 

@@ -432,13 +432,13 @@ func TestSOCKS_UDPAssociate(t *testing.T) {
 	send(t, other, 0, 0, 0, 1, 10, 1, 2, 3, 0, 53, 'x')
 	wait := time.NewTicker(time.Millisecond)
 	defer wait.Stop()
-	for end := time.Now().Add(5 * time.Second); s.Stats().UDPDrops != 3; <-wait.C {
+	for end := time.Now().Add(20 * time.Second); s.Stats().UDPDrops != 3; <-wait.C {
 		if time.Now().After(end) {
 			t.Fatalf("stats %+v; want three drops", s.Stats())
 		}
 	}
 	must(t, c.Close())
-	for end := time.Now().Add(5 * time.Second); s.Stats().Open != 0; <-wait.C {
+	for end := time.Now().Add(20 * time.Second); s.Stats().Open != 0; <-wait.C {
 		if time.Now().After(end) {
 			t.Fatal("the association outlives its connection")
 		}
@@ -466,7 +466,7 @@ func TestSOCKS_UDPFlowLimit(t *testing.T) {
 	send(t, u, 0, 0, 0, 1, 10, 1, 2, 200, 0, 53, 'x')
 	wait := time.NewTicker(time.Millisecond)
 	defer wait.Stop()
-	for end := time.Now().Add(5 * time.Second); s.Stats().UDPDrops != 1; <-wait.C {
+	for end := time.Now().Add(20 * time.Second); s.Stats().UDPDrops != 1; <-wait.C {
 		if time.Now().After(end) {
 			t.Fatalf("stats %+v; want one drop", s.Stats())
 		}

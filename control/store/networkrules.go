@@ -186,7 +186,9 @@ func (tx *Tx) putNetworkRule(ctx context.Context, r *api.NetworkRule, in api.Net
 	return fieldOf(d.Validate(lists))
 }
 
-func expressionBytes(r *api.NetworkRule) int { return len(r.Traffic) + len(r.Identity) + len(r.DevicePosture) }
+func expressionBytes(r *api.NetworkRule) int {
+	return len(r.Traffic) + len(r.Identity) + len(r.DevicePosture)
+}
 
 // fieldOf turns "traffic: ..." into an error about the field.
 func fieldOf(err error) error {

@@ -37,6 +37,7 @@ import (
 	"weft/control/controltest"
 	"weft/gateway"
 	"weft/integration/faults"
+	"weft/internal/testwait"
 	"weft/tunnel"
 )
 
@@ -207,7 +208,7 @@ func (w *world) rebuilt() {
 	w.ctl.Stop()
 	dir := w.tb.TempDir()
 	controltest.Start(w.tb, control.Config{Dir: dir, Listen: w.ctlConfig.Listen, PublicURL: w.ctlConfig.PublicURL})
-	eventually(w.tb, "the agent notices", func() bool { return !w.agent.Status().ControlConnected })
+	testwait.Until(w.tb, "the agent notices", func() bool { return !w.agent.Status().ControlConnected })
 }
 
 // control leads to target now, which cuts what was open.
@@ -215,7 +216,7 @@ func (w *world) redirectControl(target string) {
 	w.front.target.Store(&target)
 	w.front.block(true)
 	w.front.block(false)
-	eventually(w.tb, "the agent notices", func() bool { return !w.agent.Status().ControlConnected })
+	testwait.Until(w.tb, "the agent notices", func() bool { return !w.agent.Status().ControlConnected })
 }
 
 func (w *world) otherWireGuard() {
@@ -276,7 +277,7 @@ func diagInjections() map[string]injection {
 		},
 		"the control plane is down": found(nil, func(w *world) {
 			w.front.close()
-			eventually(w.tb, "the agent notices", func() bool { return !w.agent.Status().ControlConnected })
+			testwait.Until(w.tb, "the agent notices", func() bool { return !w.agent.Status().ControlConnected })
 		}),
 		"something else is at the control plane's port": found(nil, func(w *world) {
 			at, _ := serve(w.tb, func(net.Conn) {})
@@ -309,7 +310,7 @@ func diagInjections() map[string]injection {
 			t.Helper()
 			w := newWorld(t, options{noGateway: true, noConnect: true, agent: quietSurroundings})
 			w.tryConnect()
-			eventually(t, "the agent knows", func() bool { return w.agent.Status().Reason == localapi.ReasonNoGateway })
+			testwait.Until(t, "the agent knows", func() bool { return w.agent.Status().Reason == localapi.ReasonNoGateway })
 			return verdict(t, w.diag())
 		},
 		"the gateway's name cannot be resolved": func(t *testing.T) string {
@@ -334,7 +335,7 @@ func diagInjections() map[string]injection {
 		"the gateway restarted": found(nil, func(w *world) {
 			w.stopGW()
 			w.startGateway()
-			eventually(w.tb, "the agent has heard of it", func() bool {
+			testwait.Until(w.tb, "the agent has heard of it", func() bool {
 				for _, n := range w.agent.Status().Notices {
 					if n.Code == "gateway_restarted" {
 						return w.agent.Status().State == localapi.Connected
@@ -361,7 +362,7 @@ func diagInjections() map[string]injection {
 func takeProxyPort(t *testing.T) {
 	t.Helper()
 	const at = "127.0.0.1:40000"
-	eventually(t, "somebody listens at the proxy's port", func() bool {
+	testwait.Until(t, "somebody listens at the proxy's port", func() bool {
 		if l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", at); err == nil {
 			t.Cleanup(func() { _ = l.Close() })
 			return true

@@ -22,6 +22,7 @@ import (
 	"weft/gateway"
 	"weft/gateway/sessions"
 	"weft/integration/faults"
+	"weft/internal/testwait"
 )
 
 // injection makes a cause and returns what the tool said: the code of the first failure.
@@ -66,7 +67,7 @@ var adminRoot = api.ExplainRequest{Target: "web-1", Port: 22, Login: "root"}
 // listening waits until the gateway takes control's questions, if it runs.
 func (w *world) listening() {
 	w.tb.Helper()
-	eventually(w.tb, "the gateway takes questions", func() bool {
+	testwait.Until(w.tb, "the gateway takes questions", func() bool {
 		if w.gatewayStopped {
 			return true
 		}
@@ -80,7 +81,7 @@ func (w *world) revokeDevice() {
 	reg, err := w.agent.Registration()
 	must(w.tb, err)
 	w.ctl.Call(http.MethodPost, w.ctl.Account("/devices/physical-devices/"+reg.DeviceID+"/revoke"), nil, nil)
-	eventually(w.tb, "the agent hears that it was revoked", func() bool { return w.agent.Status().Reason == localapi.ReasonRevoked })
+	testwait.Until(w.tb, "the agent hears that it was revoked", func() bool { return w.agent.Status().Reason == localapi.ReasonRevoked })
 }
 
 func (w *world) deleteRoutes() {
@@ -105,7 +106,7 @@ func (w *world) moveTarget() {
 
 func (w *world) dropConnector() {
 	w.stopConn()
-	eventually(w.tb, "the gateway notices", func() bool { return w.gw.Stats().Connectors.Sessions == 0 })
+	testwait.Until(w.tb, "the gateway notices", func() bool { return w.gw.Stats().Connectors.Sessions == 0 })
 }
 
 // include replaces the policy of web-1 by one with these rules.
@@ -164,7 +165,7 @@ func redirect(make func(tb testing.TB) netip.AddrPort) injection {
 		w.connMap[netip.MustParseAddrPort(addr1+":22")] = make(t)
 		w.dropConnector()
 		w.startConnector()
-		eventually(t, "the connector is there", func() bool { return w.gw.Stats().Connectors.Sessions == 1 })
+		testwait.Until(t, "the connector is there", func() bool { return w.gw.Stats().Connectors.Sessions == 1 })
 		return w.explain(asRoot).Code
 	}
 }
@@ -225,14 +226,14 @@ func userInjections() map[string]injection {
 			w.front.close()
 			must(t, removeState(w.agentCfg.StateDir))
 			w.agent = startAgent(t, w.agentCfg)
-			eventually(t, "the agent knows", func() bool { return w.agent.Status().Reason == localapi.ReasonControlUnreachable })
+			testwait.Until(t, "the agent knows", func() bool { return w.agent.Status().Reason == localapi.ReasonControlUnreachable })
 			return w.explain(asRoot).Code
 		},
 		"no gateway was started": func(t *testing.T) string {
 			t.Helper()
 			w := newWorld(t, options{noGateway: true, noConnect: true})
 			w.tryConnect()
-			eventually(t, "the agent knows", func() bool { return w.agent.Status().Reason == localapi.ReasonNoGateway })
+			testwait.Until(t, "the agent knows", func() bool { return w.agent.Status().Reason == localapi.ReasonNoGateway })
 			return w.explain(asRoot).Code
 		},
 		"the gateway does not answer":  explained((*world).blockUDP),
@@ -240,7 +241,7 @@ func userInjections() map[string]injection {
 		"the target is not the user's": explained(func(w *world) { w.include([]access.Rule{access.EmailRule("eve@company.com")}, nil, nil) }),
 		"the name is ambiguous": explained(func(w *world) {
 			w.change(func() { w.ctl.Target("web-1", "10.20.0.99", w.net1) })
-			eventually(w.tb, "the list follows", func() bool {
+			testwait.Until(w.tb, "the list follows", func() bool {
 				_, err := w.agent.Resolve("web-1", "", 0)
 				return err != nil
 			})
@@ -248,7 +249,7 @@ func userInjections() map[string]injection {
 		"the virtual network does not exist": explainedAs(localapi.ExplainRequest{Name: "web-1", Port: 22, VNET: "nowhere"}, nil),
 		"the target moved to another virtual network": explainedAs(localapi.ExplainRequest{Name: "web-1", Port: 22, VNET: "default"}, func(w *world) {
 			w.moveTarget()
-			eventually(w.tb, "the list follows", func() bool {
+			testwait.Until(w.tb, "the list follows", func() bool {
 				_, err := w.agent.Resolve("web-1", "default", 0)
 				return err != nil
 			})
@@ -261,7 +262,7 @@ func userInjections() map[string]injection {
 		"there is no route": explained((*world).deleteRoutes),
 		"this device's list is stale": explained(func(w *world) {
 			w.front.block(true)
-			eventually(w.tb, "the agent notices", func() bool { return !w.agent.Status().ControlConnected })
+			testwait.Until(w.tb, "the agent notices", func() bool { return !w.agent.Status().ControlConnected })
 			w.change(func() { w.ctl.Call(http.MethodDelete, w.ctl.Account("/infrastructure/targets/"+w.targetID), nil, nil) })
 		}),
 		"the login is not granted":                    explainedAs(localapi.ExplainRequest{Name: "web-1", Port: 22, Login: "oracle"}, nil),
@@ -271,7 +272,7 @@ func userInjections() map[string]injection {
 				id, _ := w.ctl.Tunnel("empty")
 				w.ctl.Route("10.20.0.5/32", w.net1, id)
 			})
-			eventually(w.tb, "the route leads there", func() bool {
+			testwait.Until(w.tb, "the route leads there", func() bool {
 				e := w.adminExplain(api.ExplainRequest{Target: "web-1", Port: 22, Offline: true})
 				return e.Revision <= w.gw.Stats().Revision
 			})
@@ -327,7 +328,7 @@ func adminInjections() map[string]injection {
 				}
 			})
 			var without string
-			eventually(w.tb, "a network is without a slot", func() bool {
+			testwait.Until(w.tb, "a network is without a slot", func() bool {
 				for _, id := range all {
 					e := w.adminExplain(api.ExplainRequest{Target: addr1, Port: 22, VNET: id, Offline: true})
 					if e.Code == api.CodeVNETNotPermitted {
@@ -369,7 +370,7 @@ func TestExplain_NothingInTheWay(t *testing.T) {
 	if a.Code != "" || !a.Allowed || len(a.Gateways) != 1 || !a.Gateways[0].Answered {
 		t.Errorf("for administrators: %+v", a)
 	}
-	eventually(t, "the target had a login of each", func() bool { return w.host.logins.Load() == 2 })
+	testwait.Until(t, "the target had a login of each", func() bool { return w.host.logins.Load() == 2 })
 	off := w.explain(localapi.ExplainRequest{Name: "web-1", Port: 22, Login: "root", Offline: true})
 	if off.Code != "" || off.Live {
 		t.Errorf("offline: %+v", off)
@@ -423,6 +424,9 @@ func checkTable(t *testing.T, tool faults.Tool, injections map[string]injection)
 		inject, ok := injections[c.Name]
 		if !ok {
 			t.Errorf("nothing injects %q", c.Name)
+			continue
+		}
+		if seen%every != 0 {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {

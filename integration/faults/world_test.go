@@ -36,6 +36,7 @@ import (
 	"weft/control"
 	"weft/control/controltest"
 	"weft/gateway"
+	"weft/internal/testwait"
 )
 
 func TestMain(m *testing.M) {
@@ -229,7 +230,7 @@ func (w *world) connect() {
 // settle waits until the agent has its list and gateway and agent are at control's revision.
 func (w *world) settle() {
 	w.tb.Helper()
-	eventually(w.tb, "the agent hears control", func() bool {
+	testwait.Until(w.tb, "the agent hears control", func() bool {
 		s := w.agent.Status()
 		return s.ControlConnected && s.StateRevision > 0 && w.gw.Stats().Revision > 0
 	})
@@ -303,13 +304,13 @@ func (w *world) change(f func()) {
 	w.tb.Helper()
 	before := w.gw.Stats().Revision
 	f()
-	eventually(w.tb, "the gateway hears of the change", func() bool { return w.gw.Stats().Revision > before })
+	testwait.Until(w.tb, "the gateway hears of the change", func() bool { return w.gw.Stats().Revision > before })
 }
 
 // listed waits until the agent's list has, or has not, a target at a port.
 func (w *world) listed(name string, port uint16, want bool) {
 	w.tb.Helper()
-	eventually(w.tb, "the agent's list follows", func() bool {
+	testwait.Until(w.tb, "the agent's list follows", func() bool {
 		r, err := w.agent.Resolve(name, "", port)
 		has := false
 		if err == nil {
@@ -351,18 +352,6 @@ func must(tb testing.TB, err error) {
 	tb.Helper()
 	if err != nil {
 		tb.Fatal(err)
-	}
-}
-
-// eventually polls a condition.
-func eventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	t := time.NewTicker(5 * time.Millisecond)
-	defer t.Stop()
-	for end := time.Now().Add(30 * time.Second); !ok(); <-t.C {
-		if time.Now().After(end) {
-			tb.Fatalf("not within 30 s: %s", what)
-		}
 	}
 }
 
@@ -446,7 +435,7 @@ func (w *world) silent() {
 	if f, err := w.agent.DialFlow(ctx, localapi.Dial{Name: "web-1", Port: 22}); err == nil {
 		f.Abort()
 	}
-	eventually(w.tb, "the agent notices that nobody answers", func() bool {
+	testwait.Until(w.tb, "the agent notices that nobody answers", func() bool {
 		return w.agent.Status().State == localapi.Connecting
 	})
 }

@@ -193,6 +193,7 @@ func (d *desk) split(t *testing.T, all string) []result {
 			t.Fatalf("command %d ended where %s was expected\n%s", i, m[2], tail(all))
 		}
 		out := strings.ReplaceAll(m[1], strings.TrimSpace(string(home)), shownHome)
+		out = strings.ReplaceAll(out, "\r", "") // ssh ends its messages for terminals
 		if out != "" && !strings.HasSuffix(out, "\n") {
 			out += "\n"
 		}

@@ -34,6 +34,7 @@ func Steps(document string) ([]Step, error) {
 			steps[len(steps)-1].Command += "\n" + text
 		case isOutput:
 			steps[len(steps)-1].Output += text + "\n"
+		case isProse: // between the blocks
 		}
 		return nil
 	})

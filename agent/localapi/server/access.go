@@ -87,7 +87,7 @@ func askedBy(h http.Header) (a asked, err error) {
 		}
 	}
 	if a.profile != "" && !localapi.ValidProfileName(a.profile) {
-		return a, fault.New(string(kind.Invalid), "%q is no name of a profile", clip(a.profile))
+		return a, fault.New(string(kind.Invalid), "%q is no name of a profile", fault.Clip(a.profile))
 	}
 	return a, nil
 }
@@ -140,7 +140,7 @@ func lookupAccount(name string) (string, error) {
 	}
 	u, err := user.Lookup(name)
 	if err != nil || !localsock.ValidAccount(u.Uid) {
-		return "", fault.New(string(kind.NotFound), "this system has no user %q", clip(name)).
+		return "", fault.New(string(kind.NotFound), "this system has no user %q", fault.Clip(name)).
 			WithHint("give the user's uid (Windows: SID)").WithCause(err)
 	}
 	return u.Uid, nil

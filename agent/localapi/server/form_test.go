@@ -12,6 +12,7 @@ import (
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
 	"weft/internal/localsock"
+	"weft/internal/testwait"
 )
 
 // TestForm: what no client of ours sends is refused before any handler.
@@ -207,9 +208,9 @@ func TestLimits(t *testing.T) {
 			f := setup(t, server.Config{MaxConns: 2, MaxConnsPerUser: 1, HeadTimeout: timeout, BodyTimeout: timeout})
 			c := f.dial(t)
 			_, _ = io.WriteString(c, tt.raw) // the server may close before its end
-			waitFor(t, "the limit", func() bool { return tt.counted(f.server.Stats()) == 1 })
+			testwait.Until(t, "the limit", func() bool { return tt.counted(f.server.Stats()) == 1 })
 			_ = c.Close()
-			waitFor(t, "the place given back", func() bool {
+			testwait.Until(t, "the place given back", func() bool {
 				status, _ := f.do(t, "GET", "/v1/version", "")
 				return status == 200
 			})
@@ -234,13 +235,13 @@ func TestLimits_PerUser(t *testing.T) {
 	f.ln.as(owner)
 	dial()
 	dial()
-	waitFor(t, "two dials", func() bool { return len(sessions.agent.called()) == 2 })
+	testwait.Until(t, "two dials", func() bool { return len(sessions.agent.called()) == 2 })
 	if status, body := f.request(t, dialRequest(dialBody, "")); status != 429 || f.server.Stats().OverDials != 1 {
 		t.Errorf("a third dial of a user: %d, %s", status, body)
 	}
 	f.ln.as(other)
 	dial()
-	waitFor(t, "another user's dial", func() bool { return len(sessions.agent.called()) == 3 })
+	testwait.Until(t, "another user's dial", func() bool { return len(sessions.agent.called()) == 3 })
 	if status, body := f.request(t, dialRequest(dialBody, "")); status != 429 || f.server.Stats().OverDials != 2 {
 		t.Errorf("a fourth dial in all: %d, %s", status, body)
 	}
@@ -302,7 +303,7 @@ func TestConns_LateCaller(t *testing.T) {
 	// Two that say nothing take the places of callers not known yet, and lose them.
 	f.dial(t)
 	f.dial(t)
-	waitFor(t, "places for callers not known yet", func() bool {
+	testwait.Until(t, "places for callers not known yet", func() bool {
 		status, _ := f.do(t, "GET", "/v1/version", "")
 		return status == 403
 	})

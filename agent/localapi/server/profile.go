@@ -106,7 +106,7 @@ func (s *Server) readProfile(w http.ResponseWriter, r *http.Request, in any, nam
 
 func checkProfileName(name string) error {
 	if !localapi.ValidProfileName(name) {
-		return fault.New(string(kind.Invalid), "%q is no name of a profile", clip(name)).
+		return fault.New(string(kind.Invalid), "%q is no name of a profile", fault.Clip(name)).
 			WithHint("1 to %d lower-case letters, digits, '-', '_' and '.', beginning with a letter or digit", localapi.MaxProfileName)
 	}
 	return nil

@@ -154,7 +154,7 @@ func (s *Server) prepare(r *http.Request, rt route) (q request, release func(), 
 	if q.account, err = s.admit(id, a, rt); err != nil {
 		if fault.From(err).Code == localapi.CodePermission {
 			s.notAllowed.Add(1)
-			s.log.InfoContext(r.Context(), "local API refused a caller", "method", rt.method, "path", rt.path, "caller", id, "for_user", clip(a.forUser))
+			s.log.InfoContext(r.Context(), "local API refused a caller", "method", rt.method, "path", rt.path, "caller", id, "for_user", fault.Clip(a.forUser))
 		}
 		return q, nil, err
 	}
@@ -175,16 +175,8 @@ func (s *Server) prepare(r *http.Request, rt route) (q request, release func(), 
 func checkQuery(r *http.Request, known []string) error {
 	for k := range r.URL.Query() {
 		if !slices.Contains(known, k) {
-			return fault.New(string(kind.Invalid), "unknown parameter %q", clip(k))
+			return fault.New(string(kind.Invalid), "unknown parameter %q", fault.Clip(k))
 		}
 	}
 	return nil
-}
-
-// clip bounds what is repeated to the caller.
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "..."
-	}
-	return s
 }

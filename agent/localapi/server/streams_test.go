@@ -16,6 +16,7 @@ import (
 	"weft/agent/localapi"
 	"weft/agent/localapi/server"
 	"weft/agent/relay"
+	"weft/internal/testwait"
 )
 
 // target accepts one connection at a time and hands it over.
@@ -142,7 +143,7 @@ func TestDial_Limit(t *testing.T) {
 	c := f.dial(t)
 	_, err := io.WriteString(c, dialRequest(dialBody, ""))
 	must(t, err)
-	waitFor(t, "the first dial", func() bool { return len(f.agent.called()) == 1 })
+	testwait.Until(t, "the first dial", func() bool { return len(f.agent.called()) == 1 })
 	status, body := f.request(t, dialRequest(dialBody, ""))
 	if e := decodeError(t, body); status != 429 || e.Code != "limit" || f.server.Stats().OverDials != 1 {
 		t.Errorf("status %d, %s, %+v", status, body, f.server.Stats())
@@ -154,17 +155,6 @@ func TestDial_Limit(t *testing.T) {
 		t.Errorf("the first dial: %d", resp.StatusCode)
 	}
 	_ = (<-conns).Close()
-}
-
-func waitFor(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(5 * time.Second); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			tb.Fatalf("not within 5 s: %s", what)
-		}
-	}
 }
 
 func TestConns_Limit(t *testing.T) {
@@ -200,7 +190,7 @@ func TestConns_Limit(t *testing.T) {
 	}
 	must(t, second.Close())
 	f.ln.as(owner)
-	waitFor(t, "a place is free again", func() bool {
+	testwait.Until(t, "a place is free again", func() bool {
 		status, _ := f.do(t, "GET", "/v1/version", "")
 		return status == 200
 	})
@@ -212,12 +202,12 @@ func TestConns_StreamGivesItsPlaceBack(t *testing.T) {
 	addr, conns := target(t)
 	f.agent.echo = addr
 	for range 3 {
-		waitFor(t, "a free place", func() bool {
+		testwait.Until(t, "a free place", func() bool {
 			status, _ := f.do(t, "GET", "/v1/version", "")
 			return status == 200
 		})
 		var c *net.UnixConn
-		waitFor(t, "a stream", func() bool { // the server sees the end of that request a little later
+		testwait.Until(t, "a stream", func() bool { // the server sees the end of that request a little later
 			status := 0
 			c, status = f.tryUpgrade(t)
 			return status == 101
@@ -283,7 +273,7 @@ func TestEvents_SlowReaderIsEnded(t *testing.T) {
 	c := f.dial(t)
 	_, err := io.WriteString(c, "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	must(t, err)
-	waitFor(t, "the subscription", func() bool {
+	testwait.Until(t, "the subscription", func() bool {
 		f.agent.mu.Lock()
 		defer f.agent.mu.Unlock()
 		return len(f.agent.subs) == 1
