@@ -153,6 +153,7 @@ func TestHostCerts_OutliveARestartWithoutControl(t *testing.T) {
 	w.eventually("certificates of the last run", 10*time.Second, func() bool { return w.gateway.Stats().HostCertificates == 2 })
 	w.control.block(api.PathGatewaySync, false)
 	w.wait("gateway ready", w.gateway.Ready())
+	w.eventually("the connector is back", 10*time.Second, func() bool { return w.gateway.Stats().Connectors.Sessions == 1 })
 	if !w.signedBy(ca.line()) {
 		t.Error("a client of the authority does not take the gateway")
 	}

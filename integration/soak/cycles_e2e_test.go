@@ -7,4 +7,5 @@ package soak_test
 const (
 	defaultCycles = 1000
 	worlds        = 5
+	noisePerCycle = 0
 )

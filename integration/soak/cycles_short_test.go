@@ -6,4 +6,7 @@ package soak_test
 const (
 	defaultCycles = 60
 	worlds        = 2
+	// noisePerCycle of heap is allowed: in so few cycles the growth of maps and caches that ends soon is most of it. The long
+	// form allows none.
+	noisePerCycle = 64 << 10
 )
