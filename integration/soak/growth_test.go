@@ -74,7 +74,7 @@ func openFiles() int {
 // What is allowed between the second and the last tenth of the cycles. The heap's part that does not depend on the number
 // of cycles is noise: maps that double, caches of the runtime and of SQLite.
 const (
-	slackCount       = 6
+	slackCount       = 3 * (worlds + 1) // goroutines or descriptors, in all: pools of each world that fill late
 	slackPerThousand = 20 // goroutines or descriptors
 	slackHeap        = 1 << 20
 	slackHeapPer     = 512 // bytes for each cycle
