@@ -75,7 +75,7 @@ func openFiles() int {
 // of cycles is noise: maps that double, caches of the runtime and of SQLite.
 const (
 	slackCount       = 3 * (worlds + 1) // goroutines or descriptors, in all: pools of each world that fill late
-	slackPerThousand = 20 // goroutines or descriptors
+	slackPerThousand = 20               // goroutines or descriptors
 	slackHeap        = 1 << 20
 	slackHeapPer     = 512 // bytes for each cycle
 	// keptByHTTP is what net/http keeps of an HTTP/2 connection for SendPingTimeout after its end (Go 1.26: the timer of its
