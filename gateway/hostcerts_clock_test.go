@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,11 +19,11 @@ func TestHostCerts_Clock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := newHostCA(t)
 		away := errors.New("away")
-		var failing bool
-		asked := 0
+		var failing atomic.Bool
+		var asked atomic.Int32
 		h := gateway.NewHostCertsForTest(t.TempDir(), newSigner(t), func(_ context.Context, key ssh.PublicKey) (*ssh.Certificate, error) {
-			asked++
-			if failing {
+			asked.Add(1)
+			if failing.Load() {
 				return nil, away
 			}
 			return ca.certify(key)
@@ -32,25 +33,25 @@ func TestHostCerts_Clock(t *testing.T) {
 		go func() { done <- h.Run(ctx) }()
 		at := func(d time.Duration, wantShown, wantAsked int) {
 			t.Helper()
-			time.Sleep(d) //nolint:forbidigo // the time of the bubble
+			<-time.After(d) // the time of the bubble
 			synctest.Wait()
 			if got := h.Shown(); got != wantShown {
 				t.Errorf("%d certificates are shown, want %d", got, wantShown)
 			}
-			if wantAsked >= 0 && asked != wantAsked {
-				t.Errorf("asked %d times, want %d", asked, wantAsked)
+			if wantAsked >= 0 && int(asked.Load()) != wantAsked {
+				t.Errorf("asked %d times, want %d", asked.Load(), wantAsked)
 			}
 		}
 		at(0, 1, 1)
 		at(11*time.Hour, 1, 1)
 		at(2*time.Hour, 1, 2)
-		failing = true
+		failing.Store(true)
 		at(22*time.Hour, 1, -1)
-		if asked < 100 || asked > 200 {
-			t.Errorf("asked %d times while control was away", asked)
+		if n := asked.Load(); n < 100 || n > 200 {
+			t.Errorf("asked %d times while control was away", n)
 		}
 		at(2*time.Hour, 0, -1)
-		failing = false
+		failing.Store(false)
 		at(5*time.Minute, 1, -1)
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
