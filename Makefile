@@ -28,8 +28,9 @@ test: ## every test that needs nothing but Go; the others skip with the reason
 sdk: ## drive the management API with the SDKs that others wrote for it
 	cd integration/sdk && $(GO) vet ./... && $(GO) test -timeout 5m ./...
 
-race: ## the same with the race detector, but for what builds packages and counts growth
-	$(GO) test -race -timeout 14m $$($(GO) list $(PKGS) | grep -vE '/(packaging|integration/soak)(/|$$)')
+race: ## the same with the race detector, but for what builds packages, counts growth, or starts programs by the thousand
+	$(GO) test -race -timeout 14m $$($(GO) list $(PKGS) | grep -vE '/(packaging(/.*)?|integration/soak|cli)$$')
+	$(GO) test -race -timeout 5m -run 'Watch|Pick|Pager|Reachable|Forward|Flow' ./cli
 
 lint: ## golangci-lint, pinned in tools/go.mod
 	$(TOOL) golangci-lint run --timeout 10m ./...
