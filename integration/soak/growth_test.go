@@ -83,6 +83,8 @@ const (
 	// it goes is looked at in the end.
 	keptByHTTP  = 160 << 10
 	httpForgets = 40 * time.Second
+	// keptByLog is what the end of an agent's log, which is kept in memory and bounded, grows by in a cycle until it is full.
+	keptByLog = 2 << 10
 )
 
 // forgotten waits until the heap is down to what it was before, and says by how much it is not.

@@ -50,7 +50,7 @@ func TestSoak(t *testing.T) {
 		w.connect()
 		w.awaitFlow()
 	})
-	kind("streams of the local API", 0, func(w *world, _ int) { w.followAndDial() })
+	kind("streams of the local API", worlds*keptByLog, func(w *world, _ int) { w.followAndDial() })
 	together(ws, func(w *world) { w.live = []*flow{w.mustOpen("a", "a"), w.mustOpen("b", "b")} })
 	kind("VNET switch", 0, (*world).switchNetwork)
 	together(ws, func(w *world) {
