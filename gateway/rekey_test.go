@@ -50,13 +50,13 @@ func TestGateway_KeyChange(t *testing.T) {
 	if err := w.client.ForceHandshake(w.gateway.PublicKey()); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("a handshake with the new key", 5*time.Second, func() bool {
+	w.eventually("a handshake with the new key", 30*time.Second, func() bool {
 		s, ok := w.client.PeerStats(w.gateway.PublicKey())
 		return ok && s.LastHandshake.After(begun)
 	})
 	edit(func(d *api.GatewayDevice) { d.PublicKey, d.NextPublicKey = d.NextPublicKey, "" })
 	echo("after the change")
-	w.eventually("the old key is gone", 5*time.Second, func() bool {
+	w.eventually("the old key is gone", 30*time.Second, func() bool {
 		_, known := w.tunnel.PeerStats(old)
 		return !known
 	})

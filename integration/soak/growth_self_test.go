@@ -54,7 +54,7 @@ func TestGrowth_SeesLeaks(t *testing.T) {
 				tt.cycle(t, &keep, i)
 				g.take(i + 1)
 			}
-			got := growth(g.samples, 0)
+			got := growth(g.samples, 0, 0)
 			if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 				t.Errorf("growth says %q, want %q", got, tt.want)
 			}
@@ -74,25 +74,25 @@ func TestGrowth_SlowLeaks(t *testing.T) {
 		}
 		return s
 	}
-	if got := growth(series(0, 300<<10), 0); got != "" {
+	if got := growth(series(0, 300<<10), 0, 0); got != "" {
 		t.Errorf("noise alone: %s", got)
 	}
-	if got := growth(series(4096, 300<<10), 0); !strings.Contains(got, "heap") {
+	if got := growth(series(4096, 300<<10), 0, 0); !strings.Contains(got, "heap") {
 		t.Errorf("4 KiB a cycle: %q", got)
 	}
 	one := series(0, 1)
 	for i := range one {
 		one[i].goroutines += one[i].cycle / 20
 	}
-	if got := growth(one, 0); !strings.Contains(got, "goroutines") {
+	if got := growth(one, 0, 0); !strings.Contains(got, "goroutines") {
 		t.Errorf("a goroutine in 20 cycles: %q", got)
 	}
 	late := series(0, 1)
 	late[len(late)-1].goroutines += 500
-	if got := growth(late, 0); got != "" {
+	if got := growth(late, 0, 0); got != "" {
 		t.Errorf("one disturbed sample: %s", got)
 	}
-	if got := growth(late[:5], 0); got == "" {
+	if got := growth(late[:5], 0, 0); got == "" {
 		t.Error("five samples are enough for a verdict")
 	}
 }
