@@ -4,9 +4,11 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 
 	"weft/internal/localsock"
+	"weft/internal/testwait"
 )
 
 // A client that resets its connection gives its port up at once. The next program to connect from there, of whatever
@@ -19,10 +21,15 @@ func TestTCPPeer_PortUsedAgain_regression(t *testing.T) {
 	defer func() { _ = ln.Close() }()
 	dial := func(from net.Addr) *net.TCPConn {
 		t.Helper()
-		c, err := (&net.Dialer{LocalAddr: from}).DialContext(t.Context(), "tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		var c net.Conn
+		testwait.Until(t, "the port is free", func() bool { // the kernel, or another program, may hold it for a moment
+			var err error
+			c, err = (&net.Dialer{LocalAddr: from}).DialContext(t.Context(), "tcp", ln.Addr().String())
+			if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
 		return c.(*net.TCPConn)
 	}
 	first := dial(nil)
