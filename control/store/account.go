@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 )
@@ -19,24 +20,29 @@ type Account struct {
 
 const keyCheckPlace = "accounts.key_check"
 
-// openAccount reads the account or makes it, and refuses a key that did not seal the store's secrets.
+// ErrOtherKey says that a store's secrets were sealed under another key than the given one.
+var ErrOtherKey = errors.New("the key is not that of this account")
+
+// openAccount reads the account or makes it, and refuses a key that did not seal the store's secrets. It is one write,
+// so that of two control planes that start on an empty database one makes the account and the other finds it.
 func (s *Store) openAccount(ctx context.Context) error {
-	var ula, check string
-	err := s.read.QueryRowContext(ctx, `SELECT id, name, ula, key_check FROM accounts`).
-		Scan(&s.account.ID, &s.account.Name, &ula, &check)
-	if err == sql.ErrNoRows { //nolint:errorlint // Row.Scan returns it bare
-		return s.createAccount(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("read account: %w", err)
-	}
-	if _, err := s.box.open(keyCheckPlace, check); err != nil {
-		return err
-	}
-	if s.account.ULA, err = netip.ParsePrefix(ula); err != nil {
-		return fmt.Errorf("read account: %w", err)
-	}
 	return s.Update(ctx, System, func(tx *Tx) error {
+		var ula, check string
+		var a Account
+		err := tx.q.QueryRowContext(ctx, `SELECT id, name, ula, key_check FROM accounts`).Scan(&a.ID, &a.Name, &ula, &check)
+		if errors.Is(err, sql.ErrNoRows) {
+			return tx.createAccount(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("read account: %w", err)
+		}
+		if _, err := s.box.open(keyCheckPlace, check); err != nil {
+			return fmt.Errorf("%w: %w", ErrOtherKey, err)
+		}
+		if a.ULA, err = netip.ParsePrefix(ula); err != nil {
+			return fmt.Errorf("read account: %w", err)
+		}
+		s.account = a
 		if err := tx.addCollections(ctx); err != nil {
 			return err
 		}
@@ -62,25 +68,22 @@ func (tx *Tx) addCollections(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) createAccount(ctx context.Context) error {
+func (tx *Tx) createAccount(ctx context.Context) error {
 	var id [16]byte
 	_, _ = rand.Read(id[:])
 	a := Account{ID: hex.EncodeToString(id[:]), Name: "weft", ULA: randomULA()}
-	err := s.Update(ctx, System, func(tx *Tx) error {
-		if _, err := tx.exec(ctx, `INSERT INTO accounts (id, name, ula, key_check, created_at) VALUES ($1, $2, $3, $4, $5)`,
-			a.ID, a.Name, a.ULA.String(), s.box.seal(keyCheckPlace, []byte("weft")), tx.at); err != nil {
-			return err
-		}
-		if err := tx.addCollections(ctx); err != nil {
-			return err
-		}
-		if err := tx.BeginEpoch(ctx); err != nil {
-			return err
-		}
-		_, err := tx.CreateNetwork(ctx, NetworkFields{Name: "default", Default: true})
+	tx.store.account = a
+	if _, err := tx.exec(ctx, `INSERT INTO accounts (id, name, ula, key_check, created_at) VALUES ($1, $2, $3, $4, $5)`,
+		a.ID, a.Name, a.ULA.String(), tx.store.box.seal(keyCheckPlace, []byte("weft")), tx.at); err != nil {
 		return err
-	})
-	s.account = a
+	}
+	if err := tx.addCollections(ctx); err != nil {
+		return err
+	}
+	if err := tx.BeginEpoch(ctx); err != nil {
+		return err
+	}
+	_, err := tx.CreateNetwork(ctx, NetworkFields{Name: "default", Default: true})
 	return err
 }
 

@@ -1,5 +1,5 @@
-// Package store keeps the account: one SQL schema, written so that SQLite (the embedded default) and PostgreSQL can
-// both hold it. Every write is one transaction that changes rows, raises the revision of the collections that it
+// Package store keeps the account: one SQL schema in one of two databases, SQLite (the embedded default) or PostgreSQL
+// (several control planes on one account). The statements are the same; type engine has what differs. Every write is one transaction that changes rows, raises the revision of the collections that it
 // touched and adds an audit event, so that a watcher never sees a state that no revision names.
 //
 // Tokens and keys that others present are kept as SHA-256 hashes of at least 256 random bits; secrets that must be
@@ -10,24 +10,17 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
-	"os"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // Config says where the account is kept.
 type Config struct {
+	// URL of a PostgreSQL database (postgres://...); "" means SQLite at Path. The account is created if there is none.
+	URL string
 	// Path of the SQLite file; it is created with its account if it does not exist.
 	Path string
 	// Key is the 32 bytes under which secrets are sealed.
@@ -38,11 +31,11 @@ type Config struct {
 
 // Store is an open account. It is safe for concurrent use.
 type Store struct {
-	write, read *sql.DB
-	box         *box
-	now         func() time.Time
-	account     Account
-	changed     chan struct{}
+	engine  engine
+	box     *box
+	now     func() time.Time
+	account Account
+	changed chan struct{}
 }
 
 // Open opens, creates or migrates the store. Close it.
@@ -55,80 +48,22 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if err := private(cfg.Path); err != nil {
+	if cfg.URL != "" {
+		s.engine, err = openPostgres(ctx, cfg.URL)
+	} else {
+		s.engine, err = openSQLite(ctx, cfg.Path)
+	}
+	if err != nil {
 		return nil, err
 	}
-	// SQLite has one writer at a time. One connection for writes queues them in Go, where waiting honours the
-	// context, instead of in the busy handler, where it does not.
-	if s.write, err = openSQLite(cfg.Path, true); err != nil {
-		return nil, err
-	}
-	s.write.SetMaxOpenConns(1)
-	if err := migrate(ctx, s.write); err != nil {
-		return nil, errors.Join(err, s.write.Close())
-	}
-	if s.read, err = openSQLite(cfg.Path, false); err != nil {
-		return nil, errors.Join(err, s.write.Close())
-	}
-	s.read.SetMaxOpenConns(8)
 	if err := s.openAccount(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func openSQLite(path string, writer bool) (*sql.DB, error) {
-	q := url.Values{"_pragma": {
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)",
-	}}
-	if writer {
-		q.Set("_txlock", "immediate")
-	} else {
-		q.Add("_pragma", "query_only(1)")
-	}
-	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}).String()
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	return db, nil
-}
-
-// private makes the database file, or takes it from others: the directory may let them look in. SQLite gives the
-// files beside it the mode of the database; those of an earlier run may have been made before.
-func private(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("open store: %w", err)
-	}
-	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
-		return fmt.Errorf("restrict store: %w", err)
-	}
-	for _, suffix := range []string{"-wal", "-shm"} {
-		if err := os.Chmod(path+suffix, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("restrict store: %w", err)
-		}
-	}
-	return nil
-}
-
-func migrate(ctx context.Context, db *sql.DB) error {
-	dir, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir)
-	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate store: %w", err)
-	}
-	return nil
-}
-
 // Close ends all use.
-func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+func (s *Store) Close() error { return s.engine.close() }
 
 // Changed receives after every committed change of a collection; several changes may arrive as one.
 func (s *Store) Changed() <-chan struct{} { return s.changed }
@@ -151,12 +86,12 @@ type Reader struct {
 
 // View calls fn with one consistent state.
 func (s *Store) View(ctx context.Context, fn func(*Reader) error) error {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.engine.beginRead(ctx)
 	if err != nil {
-		return fmt.Errorf("begin read: %w", err)
+		return s.explain(fmt.Errorf("begin read: %w", err))
 	}
 	defer func() { _ = tx.Rollback() }() // nothing to lose
-	return fn(&Reader{q: tx, store: s})
+	return s.explain(fn(&Reader{q: tx, store: s}))
 }
 
 // Actor is who writes.
@@ -178,15 +113,54 @@ type Tx struct {
 	touched  map[string]bool
 }
 
-// Update calls fn in a transaction that is committed when fn returns nil and leaves nothing behind otherwise.
+// maxAttempts bounds how often a write is tried that the database asks to try again.
+const maxAttempts = 4
+
+// Update calls fn in a transaction that is committed when fn returns nil and leaves nothing behind otherwise. All
+// writers of an account, in this process or another, go one after the other, so what fn reads stays so until the commit.
+// When the database asks for it fn is called again in a new transaction: what it hands out it must set, not add to.
 func (s *Store) Update(ctx context.Context, by Actor, fn func(*Tx) error) error {
-	sqlTx, err := s.write.BeginTx(ctx, nil)
+	for attempt := 1; ; attempt++ {
+		err := s.update(ctx, by, fn)
+		if err == nil || attempt == maxAttempts || !s.engine.again(err) {
+			return s.explain(err)
+		}
+		if err := pause(ctx, time.Duration(attempt)*20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// explain gives an error that says nothing to people the kind that the database knows for it.
+func (s *Store) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := asKind(err); ok {
+		return err
+	}
+	return s.engine.explain(err)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+func (s *Store) update(ctx context.Context, by Actor, fn func(*Tx) error) error {
+	w, err := s.engine.beginWrite(ctx)
 	if err != nil {
 		return fmt.Errorf("begin write: %w", err)
 	}
-	defer func() { _ = sqlTx.Rollback() }() // after a commit it does nothing
+	defer w.end()
 	now := s.now().UTC()
-	tx := &Tx{Reader: Reader{q: sqlTx, store: s}, actor: by, at: Stamp(now), time: now, touched: map[string]bool{}}
+	tx := &Tx{Reader: Reader{q: w.tx, store: s}, actor: by, at: Stamp(now), time: now, touched: map[string]bool{}}
 	if tx.revision, err = tx.Revision(ctx); err != nil {
 		return err
 	}
@@ -194,16 +168,25 @@ func (s *Store) Update(ctx context.Context, by Actor, fn func(*Tx) error) error 
 	if err := fn(tx); err != nil {
 		return err
 	}
-	if err := sqlTx.Commit(); err != nil {
+	if len(tx.touched) > 0 {
+		if err := s.engine.announce(ctx, w.tx, tx.revision); err != nil {
+			return fmt.Errorf("announce: %w", err)
+		}
+	}
+	if err := s.engine.commit(ctx, w); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	if len(tx.touched) > 0 {
-		select {
-		case s.changed <- struct{}{}:
-		default: // one is pending, and it will see this change too
-		}
+		s.wake()
 	}
 	return nil
+}
+
+func (s *Store) wake() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // one is pending, and it will see this change too
+	}
 }
 
 // Now is the time of the transaction.

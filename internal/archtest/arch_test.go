@@ -69,16 +69,17 @@ func TestWhatEachProgramMayNotLink(t *testing.T) {
 		gvisor    = "gvisor.dev/gvisor"
 		wireguard = "golang.zx2c4.com/wireguard"
 		sqlite    = "modernc.org/sqlite"
+		postgres  = "github.com/jackc"
 		quic      = "github.com/quic-go/quic-go"
 		ssh       = "golang.org/x/crypto/ssh"
 	)
 	for program, banned := range map[string][]string{
-		"./cmd/warp-cli": {gvisor, wireguard, sqlite, quic, ssh, "weft/access", "weft/api", "weft/tunnel", "weft/control", "weft/gateway"},
-		"./cmd/warp-svc": {sqlite, quic, ssh, "database/sql", "weft/control", "weft/gateway", "weft/connector", "weft/cli"},
+		"./cmd/warp-cli": {gvisor, wireguard, sqlite, postgres, quic, ssh, "weft/access", "weft/api", "weft/tunnel", "weft/control", "weft/gateway"},
+		"./cmd/warp-svc": {sqlite, postgres, quic, ssh, "database/sql", "weft/control", "weft/gateway", "weft/connector", "weft/cli"},
 		"./cmd/weft":     {"weft/agent", "weft/cli"},
 		"./probe":        {"weft/tunnel"},
-		"./connector":    {gvisor, wireguard, sqlite, "weft/tunnel"},
-		"./gateway":      {sqlite, "database/sql", "github.com/spf13/cobra"},
+		"./connector":    {gvisor, wireguard, sqlite, postgres, "weft/tunnel"},
+		"./gateway":      {sqlite, postgres, "database/sql", "github.com/spf13/cobra"},
 	} {
 		deps := golist(t, "-deps", "-f", "{{.ImportPath}}", program)
 		for _, dep := range deps {

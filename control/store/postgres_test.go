@@ -1,0 +1,31 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"weft/control/store"
+	"weft/control/store/storetest"
+	"weft/internal/pgtest"
+)
+
+func openURL(tb testing.TB, url string, now func() time.Time) *store.Store {
+	tb.Helper()
+	s, err := store.Open(tb.Context(), store.Config{URL: url, Key: testKey, Now: now})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+func TestPostgreSQL_Conforms(t *testing.T) {
+	storetest.Run(t, func(tb testing.TB, now func() time.Time) *store.Store {
+		tb.Helper()
+		return openURL(tb, pgtest.Database(tb), now)
+	})
+}

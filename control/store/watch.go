@@ -1,0 +1,4 @@
+package store
+
+// revisionMark begins the notification of a revision.
+const revisionMark = "r "
