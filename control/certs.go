@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"weft/api"
+	"weft/control/store"
 )
 
 // The lives of the built-in authority's certificates.
@@ -59,59 +61,98 @@ type builtinCA struct {
 
 // openCA reads the authority in dir or makes one.
 func openCA(dir string, names []string, now func() time.Time) (*builtinCA, error) {
-	a := &builtinCA{names: names, now: now}
-	certPath, keyPath := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca-key.pem")
-	certPEM, err := os.ReadFile(certPath)
+	certPEM, keyPEM, err := readCA(dir)
+	if err != nil {
+		return nil, err
+	}
+	if certPEM == nil {
+		if certPEM, keyPEM, err = generateCA(now); err != nil {
+			return nil, err
+		}
+		// The key first: a certificate without its key would look like a complete authority.
+		if err := writeFile(filepath.Join(dir, caKeyFile), keyPEM, 0o600); err != nil {
+			return nil, err
+		}
+		if err := writeFile(filepath.Join(dir, caFile), certPEM, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return parseCA(certPEM, keyPEM, names, now)
+}
+
+// sharedCA is the authority that the control planes of one account have in common. The first one gives its own, if its
+// directory has one; afterwards the directory has the certificate only, for those who are to trust it.
+func sharedCA(s *store.Store, dir string, names []string, now func() time.Time) (*builtinCA, error) {
+	// As for the rest of opening: it is short and must be whole.
+	both, err := s.SharedSecret(context.Background(), "built-in CA", func() ([]byte, error) {
+		certPEM, keyPEM, err := readCA(dir)
+		if err == nil && certPEM == nil {
+			certPEM, keyPEM, err = generateCA(now)
+		}
+		return slices.Concat(certPEM, keyPEM), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	a, err := parseCA(both, both, names, now)
+	if err != nil {
+		return nil, err
+	}
+	return a, writeFile(filepath.Join(dir, caFile), a.caPEM(), 0o644)
+}
+
+const (
+	caFile    = "ca.pem"
+	caKeyFile = "ca-key.pem"
+)
+
+// readCA reads the files of an authority; nil: there is none.
+func readCA(dir string) (certPEM, keyPEM []byte, err error) {
+	certPEM, err = os.ReadFile(filepath.Join(dir, caFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return a, a.create(certPath, keyPath)
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read CA: %w", err)
+		return nil, nil, fmt.Errorf("read CA: %w", err)
 	}
-	keyPEM, err := os.ReadFile(keyPath)
-	if err != nil {
-		return nil, fmt.Errorf("read CA key: %w", err)
+	if keyPEM, err = os.ReadFile(filepath.Join(dir, caKeyFile)); err != nil {
+		return nil, nil, fmt.Errorf("read CA key: %w", err)
 	}
+	return certPEM, keyPEM, nil
+}
+
+func parseCA(certPEM, keyPEM []byte, names []string, now func() time.Time) (*builtinCA, error) {
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("read CA: %w", err)
 	}
 	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
 	if !ok || !pair.Leaf.IsCA {
-		return nil, fmt.Errorf("read CA: %s is not an ECDSA certificate authority", certPath)
+		return nil, errors.New("read CA: it is not an ECDSA certificate authority")
 	}
-	a.cert, a.key = pair.Leaf, key
-	return a, nil
+	return &builtinCA{cert: pair.Leaf, key: key, names: names, now: now}, nil
 }
 
-func (a *builtinCA) create(certPath, keyPath string) error {
+func generateCA(now func() time.Time) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return fmt.Errorf("generate CA key: %w", err)
+		return nil, nil, fmt.Errorf("generate CA key: %w", err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Weft control CA " + a.now().UTC().Format(time.DateOnly)},
-		NotBefore: a.now().Add(-clockSkew), NotAfter: a.now().Add(caLifetime),
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Weft control CA " + now().UTC().Format(time.DateOnly)},
+		NotBefore: now().Add(-clockSkew), NotAfter: now().Add(caLifetime),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLen: 0, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return fmt.Errorf("create CA: %w", err)
+		return nil, nil, fmt.Errorf("create CA: %w", err)
 	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		return fmt.Errorf("create CA: %w", err)
-	}
-	a.key = key
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return fmt.Errorf("encode CA key: %w", err)
+		return nil, nil, fmt.Errorf("encode CA key: %w", err)
 	}
-	// The key first: a certificate without its key would look like a complete authority.
-	if err := writeFile(keyPath, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600); err != nil {
-		return err
-	}
-	return writeFile(certPath, a.caPEM(), 0o644)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
 }
 
 func serial() *big.Int {

@@ -8,19 +8,15 @@ package control
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +43,9 @@ const (
 type Config struct {
 	// Dir keeps the database, the key of its secrets and the built-in CA. It is created, private, if it does not exist.
 	Dir string
+	// Database is the URL of a PostgreSQL database, for one control plane or several with one account: they need the same
+	// store.key in their directories, and have the built-in CA in the database. "" means SQLite in Dir.
+	Database string
 	// Listen is host:port; port 0 picks a free one.
 	Listen string
 	// PublicURL is how clients reach the control plane; "" means https:// and the address that is listened on.
@@ -113,6 +112,7 @@ type Control struct {
 	lastSeen   *lastSeen      // of devices
 	lastUsed   *lastSeen      // of API tokens
 	questions  *questions
+	replicas   *replicas // nil with SQLite
 	listener   net.Listener
 	publicURL  string
 	ready      chan struct{}
@@ -148,17 +148,16 @@ func (c *Control) open() error {
 	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
-	key, err := storeKey(filepath.Join(c.cfg.Dir, "store.key"))
-	if err != nil {
-		return err
-	}
-	// Opening is short and must be whole, so it has no context to be cut by.
-	c.store, err = store.Open(context.Background(), store.Config{Path: filepath.Join(c.cfg.Dir, "control.db"), Key: key, Now: c.cfg.Now})
-	if err != nil {
+	if err := c.openStore(); err != nil {
 		return err
 	}
 	c.hub = newHub(c.store, c.log)
 	c.hub.explainAlmost = c.cfg.ExplainAlmost
+	if c.store.Shared() {
+		c.replicas = newReplicas(c.store, c.log, c.streams, c.questions)
+		c.streams.others, c.questions.others = c.replicas, c.replicas
+	}
+	var err error
 	if c.listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", c.cfg.Listen); err != nil {
 		return kind.New(kind.Unavailable, "cannot listen on %s", c.cfg.Listen).WithCause(err).
 			WithHint("another program may have the port; choose another one")
@@ -198,26 +197,13 @@ func (c *Control) nameServer() error {
 	if err != nil {
 		return fmt.Errorf("name server: %w", err)
 	}
-	c.certs, err = openCA(c.cfg.Dir, serverNames(listenHost, u.Hostname(), append([]string{configured}, c.cfg.Hostnames...)), c.cfg.Now)
+	names := serverNames(listenHost, u.Hostname(), append([]string{configured}, c.cfg.Hostnames...))
+	if c.store.Shared() {
+		c.certs, err = sharedCA(c.store, c.cfg.Dir, names, c.cfg.Now)
+		return err
+	}
+	c.certs, err = openCA(c.cfg.Dir, names, c.cfg.Now)
 	return err
-}
-
-// storeKey reads the key of the store's secrets or makes it.
-func storeKey(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key = make([]byte, store.KeyBytes)
-		_, _ = rand.Read(key)
-		return key, writeFile(path, key, 0o600)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read store key: %w", err)
-	}
-	// Windows keeps permissions elsewhere; the directory is private there too.
-	if st, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && st.Mode().Perm()&0o077 != 0 {
-		return nil, errors.Join(err, kind.New(kind.Denied, "the store's key %s can be read by others", path).WithHint("chmod 600 %s", path))
-	}
-	return key, nil
 }
 
 // Close releases what New opened. Run does it too.
@@ -246,6 +232,10 @@ func (c *Control) Run(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { c.hub.run(ctx) })
+	if c.replicas != nil {
+		wg.Go(func() { c.replicas.run(ctx) })
+		wg.Go(func() { c.store.Watch(ctx, c.log, c.replicas) })
+	}
 	wg.Go(func() { c.lastSeen.run(ctx, c.store, c.log) })
 	wg.Go(func() { c.lastUsed.run(ctx, c.store, c.log) })
 	srv := c.server(ctx)

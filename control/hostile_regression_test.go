@@ -26,7 +26,7 @@ func TestAnotherProcessWrites_regression(t *testing.T) {
 	dir := t.TempDir()
 	s := controltest.Start(t, control.Config{Dir: dir})
 	device := s.ClientWith(api.Secret(s.Enrol("jdoe@company.com", "laptop").Token))
-	other, err := control.New(control.Config{Dir: dir, Listen: "127.0.0.1:0"})
+	other, err := control.New(control.Config{Dir: dir, Database: s.Config.Database, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestRevokeTokens_WhileAnotherProcessServes_regression(t *testing.T) {
 	s := controltest.Start(t, control.Config{Dir: dir})
 	c := newRawClient(t, s)
 	c.good(t, http.MethodGet, "~/infrastructure/targets", "")
-	other, err := control.New(control.Config{Dir: dir, Listen: "127.0.0.1:0"})
+	other, err := control.New(control.Config{Dir: dir, Database: s.Config.Database, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

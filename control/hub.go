@@ -71,30 +71,52 @@ func (h *hub) rebuild(ctx context.Context) error {
 	if old != nil && v.revision == old.revision {
 		return nil
 	}
-	v.account, v.pool, v.explainAlmost = h.store.Account(), h.pool, h.explainAlmost
-	if err := v.compile(old); err != nil {
-		h.log.ErrorContext(ctx, "compile policy; everything is denied until it is repaired", "policy_rev", v.revision, "error", err)
-	}
-	if err := v.index(old); err != nil {
+	if err := h.finish(ctx, v, old); err != nil {
 		return err
 	}
-	if err := h.settleSlots(ctx, v, old); err != nil {
+	if v, err = h.settleSlots(ctx, v, old); err != nil {
 		return err
 	}
 	h.publish(v)
 	return nil
 }
 
-// settleSlots assigns slots and keeps them before anybody is told.
-func (h *hub) settleSlots(ctx context.Context, v, old *view) error {
+// finish makes what follows from the inputs.
+func (h *hub) finish(ctx context.Context, v, old *view) error {
+	v.account, v.pool, v.explainAlmost = h.store.Account(), h.pool, h.explainAlmost
+	if err := v.compile(old); err != nil {
+		h.log.ErrorContext(ctx, "compile policy; everything is denied until it is repaired", "policy_rev", v.revision, "error", err)
+	}
+	return v.index(old)
+}
+
+// settleSlots assigns slots and keeps them before anybody is told. It returns the view that has them.
+//
+// With other control planes on the account, slots are assigned once more where nobody else writes, from the newest
+// state: two that assigned by different revisions could give one slot to two networks. That is for the few revisions
+// that change slots, and loads only what changed since v.
+func (h *hub) settleSlots(ctx context.Context, v, old *view) (*view, error) {
+	kept := v.in.devices
 	changed, errs := v.assignSlots(old)
 	for _, err := range errs {
 		h.log.ErrorContext(ctx, "assign slots", "error", err)
 	}
 	if len(changed) == 0 {
-		return nil
+		return v, nil
 	}
+	settled := v
 	err := h.store.Update(ctx, store.System, func(tx *store.Tx) error {
+		if h.store.Shared() {
+			v.in.devices = kept
+			var err error
+			if settled, err = load(ctx, &tx.Reader, v); err != nil {
+				return err
+			}
+			if err := h.finish(ctx, settled, v); err != nil {
+				return err
+			}
+			changed, _ = settled.assignSlots(old) // the errors are those of before
+		}
 		for device, slots := range changed {
 			if err := tx.SetSlots(ctx, device, slots); err != nil {
 				return err
@@ -103,9 +125,12 @@ func (h *hub) settleSlots(ctx context.Context, v, old *view) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return v.index(old)
+	if settled == v {
+		return v, v.index(old)
+	}
+	return settled, settled.index(v)
 }
 
 func (h *hub) publish(v *view) {

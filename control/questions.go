@@ -29,16 +29,21 @@ type questions struct {
 	mu      sync.Mutex
 	streams map[string][]chan api.GatewayQuestion // by gateway ID
 	waiting map[string]waiting                    // by question ID
+	// others may have the gateway's stream; nil: there are none.
+	others *replicas
+	// asked are the questions of others, until when, whose answers may come here; guarded by mu.
+	asked map[string]time.Time
 }
 
 // waiting is who waits for an answer, and from which gateway alone it counts.
 type waiting struct {
 	gateway string
 	answer  chan api.FlowAnswer
+	taken   chan struct{} // receives when another control plane has put the question to the gateway
 }
 
 func newQuestions() *questions {
-	return &questions{streams: map[string][]chan api.GatewayQuestion{}, waiting: map[string]waiting{}}
+	return &questions{streams: map[string][]chan api.GatewayQuestion{}, waiting: map[string]waiting{}, asked: map[string]time.Time{}}
 }
 
 // listen opens a gateway's stream; the function closes it.
@@ -63,21 +68,14 @@ func (s *questions) listen(gateway string) (<-chan api.GatewayQuestion, func(), 
 // ask puts a question to a gateway and waits for its answer; false: it does not listen, or did not answer in time.
 func (s *questions) ask(ctx context.Context, gateway string, q api.GatewayQuestion) (api.FlowAnswer, bool) {
 	q.ID = uuid.NewString()
-	w := waiting{gateway: gateway, answer: make(chan api.FlowAnswer, 1)}
+	w := waiting{gateway: gateway, answer: make(chan api.FlowAnswer, 1), taken: make(chan struct{}, 1)}
 	s.mu.Lock()
-	sent := false
-	for _, ch := range s.streams[gateway] {
-		select {
-		case ch <- q:
-			sent = true
-		default: // it has more to answer than it takes
-		}
-	}
-	if sent {
+	sent := s.putLocked(gateway, q)
+	if sent || s.others != nil {
 		s.waiting[q.ID] = w
 	}
 	s.mu.Unlock()
-	if !sent {
+	if !sent && s.others == nil {
 		return api.FlowAnswer{}, false
 	}
 	defer func() {
@@ -87,6 +85,9 @@ func (s *questions) ask(ctx context.Context, gateway string, q api.GatewayQuesti
 	}()
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
+	if !sent && !s.askOthers(ctx, w, &q) {
+		return api.FlowAnswer{}, false
+	}
 	select {
 	case a := <-w.answer:
 		return a, true
@@ -95,16 +96,45 @@ func (s *questions) ask(ctx context.Context, gateway string, q api.GatewayQuesti
 	}
 }
 
-// hear takes an answer; one that nobody waits for is dropped.
-func (s *questions) hear(gateway string, r api.GatewayReply) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w, ok := s.waiting[r.ID]; ok && w.gateway == gateway {
+// putLocked puts a question on the streams of a gateway that are here.
+func (s *questions) putLocked(gateway string, q api.GatewayQuestion) (sent bool) {
+	for _, ch := range s.streams[gateway] {
 		select {
-		case w.answer <- r.FlowAnswer:
-		default: // answered before
+		case ch <- q:
+			sent = true
+		default: // it has more to answer than it takes
 		}
 	}
+	return sent
+}
+
+// hear takes an answer. One that nobody here waits for goes to the other control planes when they asked, else it is dropped.
+func (s *questions) hear(gateway string, r api.GatewayReply) {
+	if s.take(gateway, &r) {
+		return
+	}
+	s.mu.Lock()
+	_, asked := s.asked[r.ID]
+	delete(s.asked, r.ID)
+	s.mu.Unlock()
+	if asked {
+		s.others.queue(replicaMessage{Kind: tellAnswer, Gateway: gateway, Reply: &r})
+	}
+}
+
+// take gives an answer to whom waits for it here.
+func (s *questions) take(gateway string, r *api.GatewayReply) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w, ok := s.waiting[r.ID]
+	if !ok || w.gateway != gateway {
+		return false
+	}
+	select {
+	case w.answer <- r.FlowAnswer:
+	default: // answered before
+	}
+	return true
 }
 
 // askGateway is the stream of questions to a gateway.

@@ -30,6 +30,8 @@ type streamKey struct {
 // streams knows what is open, for the limits, the status of tunnels and to end streams.
 type streams struct {
 	most int
+	// others are the control planes that serve the same account; nil: there can be none.
+	others *replicas
 
 	mu    sync.Mutex
 	open  map[streamKey]map[*openStream]struct{} // guarded by mu
@@ -67,6 +69,7 @@ func (s *streams) enter(ctx context.Context, kind streamKind, q *call, id string
 	}
 	s.open[key][o] = struct{}{}
 	s.total++
+	s.others.opened(key, o.info)
 	return ctx, func() {
 		cancel(nil)
 		s.mu.Lock()
@@ -76,29 +79,55 @@ func (s *streams) enter(ctx context.Context, kind streamKind, q *call, id string
 			delete(s.open, key)
 		}
 		s.total--
+		s.others.closed(o.info.ID)
 	}, nil
 }
 
+// count, list and drop are about the streams of all control planes of the account.
 func (s *streams) count(kind streamKind, id string) int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.open[streamKey{kind, id}])
+	n := len(s.open[streamKey{kind, id}])
+	s.mu.Unlock()
+	return n + len(s.others.list(streamKey{kind, id}))
 }
 
 func (s *streams) list(kind streamKind, id string) []api.TunnelConnection {
+	out := s.local(streamKey{kind, id})
+	return append(out, s.others.list(streamKey{kind, id})...)
+}
+
+func (s *streams) local(key streamKey) []api.TunnelConnection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := []api.TunnelConnection{}
-	for o := range s.open[streamKey{kind, id}] {
+	for o := range s.open[key] {
 		out = append(out, o.info)
 	}
 	return out
 }
 
-func (s *streams) drop(kind streamKind, id string) {
+// all are the streams of this control plane.
+func (s *streams) all() []replicaStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for o := range s.open[streamKey{kind, id}] {
+	out := make([]replicaStream, 0, s.total)
+	for key, open := range s.open {
+		for o := range open {
+			out = append(out, newReplicaStream(key, o.info))
+		}
+	}
+	return out
+}
+
+func (s *streams) drop(ctx context.Context, kind streamKind, id string) error {
+	s.dropLocal(streamKey{kind, id})
+	return s.others.drop(ctx, streamKey{kind, id})
+}
+
+func (s *streams) dropLocal(key streamKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for o := range s.open[key] {
 		o.cancel(errDropped)
 	}
 }

@@ -165,6 +165,5 @@ func (c *Control) dropTunnelConnections(ctx context.Context, q *call) (answer, e
 	if _, err := c.getTunnel(ctx, q); err != nil {
 		return answer{}, err
 	}
-	c.streams.drop(connectorStream, q.params["id"])
-	return answer{}, nil
+	return answer{}, c.streams.drop(ctx, connectorStream, q.params["id"])
 }

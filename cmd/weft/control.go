@@ -10,11 +10,13 @@ import (
 type controlOptions struct {
 	serveFlags
 	control.Config
+	databaseFile string
 }
 
 // addState declares the flags that name the state; "control token" needs only these.
 func (o *controlOptions) addState(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.Dir, "data-dir", "/var/lib/weft/control", "directory of the database and keys")
+	o.addDatabase(cmd)
 }
 
 func newControl() *cobra.Command {
@@ -28,6 +30,10 @@ current. TLS always: with --tls-cert and --tls-key, or with a certificate of the
 built-in authority (ca.pem in the data directory), whose fingerprint every
 enrolment string carries.
 
+The account is in an SQLite file in the data directory, or with --database in a
+PostgreSQL, on which several control planes can serve one account. See
+"weft control backup" for copies.
+
 The first API token comes from "weft control token create --name N".`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,6 +42,9 @@ The first API token comes from "weft control token create --name N".`,
 				return err
 			}
 			o.Logger = logger
+			if err := o.findDatabase(); err != nil {
+				return err
+			}
 			c, err := control.New(o.Config)
 			if err != nil {
 				return err
@@ -52,6 +61,6 @@ The first API token comes from "weft control token create --name N".`,
 	cmd.Flags().StringSliceVar(&o.Hostnames, "hostname", nil, "name or address that the built-in certificate covers besides the listen address (repeatable)")
 	cmd.Flags().BoolVar(&o.ExplainAlmost, "explain-almost", false, "let \"warp-cli explain\" name a policy that includes its user and still does not let them in")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
-	cmd.AddCommand(newToken(), newControlAccount())
+	cmd.AddCommand(newToken(), newControlAccount(), newControlBackup(), newControlRestore())
 	return cmd
 }

@@ -40,6 +40,9 @@ func (o *controlOptions) open(cmd *cobra.Command) (*control.Control, error) {
 		return nil, err
 	}
 	o.Logger = logger
+	if err := o.findDatabase(); err != nil {
+		return nil, err
+	}
 	o.Listen = "127.0.0.1:0" // never answered: the server itself may be running
 	return control.New(o.Config)
 }

@@ -8,6 +8,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,11 +18,14 @@ import (
 	"weft/api"
 	"weft/control"
 	"weft/control/store"
+	"weft/internal/pgtest"
 )
 
 // Server is a control plane that ends with the test.
 type Server struct {
 	Control *control.Control
+	// Config is what it runs with.
+	Config control.Config
 	// URL is its base URL, AccountID its account, Token an API token.
 	URL, AccountID, Token string
 	// Roots trust its built-in CA.
@@ -39,9 +45,11 @@ func New(tb testing.TB) *Server {
 }
 
 // Start is New with a configuration of one's own; an empty Listen is a free port. Starting again in the same
-// directory continues with the same account.
+// directory continues with the same account. With WEFT_TEST_DATABASE=postgres the account is in a PostgreSQL that runs
+// for the tests of this process, unless the configuration names another.
 func Start(tb testing.TB, cfg control.Config) *Server {
 	tb.Helper()
+	cfg.Database = Database(tb, cfg)
 	if cfg.Listen == "" {
 		cfg.Listen = "127.0.0.1:0"
 	}
@@ -53,7 +61,7 @@ func Start(tb testing.TB, cfg control.Config) *Server {
 		tb.Fatalf("new control: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
-	s := &Server{Control: c, URL: c.URL(), AccountID: c.AccountID(), tb: tb, stop: cancel, done: make(chan error, 1)}
+	s := &Server{Control: c, Config: cfg, URL: c.URL(), AccountID: c.AccountID(), tb: tb, stop: cancel, done: make(chan error, 1)}
 	go func() { s.done <- c.Run(ctx) }()
 	tb.Cleanup(s.Stop)
 	select {
@@ -73,6 +81,43 @@ func Start(tb testing.TB, cfg control.Config) *Server {
 	}
 	s.Client = s.ClientWith(api.Secret(s.Token))
 	return s
+}
+
+// Replica starts another control plane on the same PostgreSQL, in a directory of its own with the same key.
+func (s *Server) Replica() *Server {
+	s.tb.Helper()
+	if s.Config.Database == "" {
+		s.tb.Fatal("a control plane on SQLite has no replicas")
+	}
+	cfg := s.Config
+	cfg.Dir, cfg.Listen, cfg.PublicURL = s.tb.TempDir(), "", ""
+	key, err := os.ReadFile(filepath.Join(s.Config.Dir, "store.key"))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(cfg.Dir, "store.key"), key, 0o600); err != nil {
+		s.tb.Fatal(err)
+	}
+	return Start(s.tb, cfg)
+}
+
+// databases are those of the directories that tests have used.
+var databases sync.Map
+
+// Database is the database for a configuration: the one that it names, or by WEFT_TEST_DATABASE=postgres one of its
+// directory's own; "" is SQLite.
+func Database(tb testing.TB, cfg control.Config) string {
+	tb.Helper()
+	if cfg.Database != "" || os.Getenv("WEFT_TEST_DATABASE") != "postgres" {
+		return cfg.Database
+	}
+	if known, ok := databases.Load(cfg.Dir); ok {
+		return known.(string) //nolint:forcetypeassert // nothing else is stored
+	}
+	made := pgtest.Database(tb)
+	databases.Store(cfg.Dir, made)
+	tb.Cleanup(func() { databases.Delete(cfg.Dir) })
+	return made
 }
 
 // Stop ends the control plane and waits for it; a second call does nothing.

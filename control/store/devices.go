@@ -355,7 +355,7 @@ func (tx *Tx) SeeDevice(ctx context.Context, id, sourceIP string) error {
 }
 
 // SetSlots keeps which slots a device's virtual networks have. It is derived from what a revision already says, so
-// it raises none.
+// it raises none, unless there are other control planes, which must read them.
 func (tx *Tx) SetSlots(ctx context.Context, device string, slots map[vnet.ID]vnet.Slot) error {
 	if _, err := tx.exec(ctx, `DELETE FROM device_slots WHERE device_id = $1`, device); err != nil {
 		return err
@@ -365,13 +365,16 @@ func (tx *Tx) SetSlots(ctx context.Context, device string, slots map[vnet.ID]vne
 			return err
 		}
 	}
+	if tx.store.Shared() {
+		return tx.touch(ctx, Devices)
+	}
 	return nil
 }
 
-// SetLastSeen notes when devices were connected; it raises no revision.
+// SetLastSeen notes when devices were connected; it raises no revision, and never takes a later time back.
 func (tx *Tx) SetLastSeen(ctx context.Context, times map[string]time.Time) error {
 	for id, at := range times {
-		if _, err := tx.exec(ctx, `UPDATE devices SET last_seen_at = $1 WHERE id = $2`, Stamp(at), id); err != nil {
+		if _, err := tx.exec(ctx, `UPDATE devices SET last_seen_at = $1 WHERE id = $2 AND last_seen_at < $1`, Stamp(at), id); err != nil {
 			return err
 		}
 	}

@@ -65,7 +65,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // Close ends all use.
 func (s *Store) Close() error { return s.engine.close() }
 
-// Changed receives after every committed change of a collection; several changes may arrive as one.
+// Changed receives after every committed change of a collection; several changes may arrive as one. Of the changes of
+// other processes it knows while Watch runs.
 func (s *Store) Changed() <-chan struct{} { return s.changed }
 
 // Account is the one account of the store.

@@ -135,10 +135,10 @@ func (r *Reader) TokenBySecret(ctx context.Context, secret string) (Token, error
 	return t, nil
 }
 
-// SetTokensUsed notes when tokens were used last. It changes no collection.
+// SetTokensUsed notes when tokens were used last. It changes no collection, and never takes a later time back.
 func (tx *Tx) SetTokensUsed(ctx context.Context, at map[string]time.Time) error {
 	for id, when := range at {
-		if _, err := tx.exec(ctx, `UPDATE api_tokens SET last_used_at = $1 WHERE id = $2`, Stamp(when), id); err != nil {
+		if _, err := tx.exec(ctx, `UPDATE api_tokens SET last_used_at = $1 WHERE id = $2 AND (last_used_at IS NULL OR last_used_at < $1)`, Stamp(when), id); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,10 @@
+-- +goose Up
+-- What all control planes on one account have in common besides the account: secrets, sealed.
+CREATE TABLE shared_secrets (
+    name       TEXT PRIMARY KEY,
+    sealed     TEXT NOT NULL,
+    created_at TEXT NOT NULL
+);
+
+-- An account has one gateway CA; the code checks it, and this holds when the code is wrong.
+CREATE UNIQUE INDEX gateway_cas_one ON gateway_cas ((1));
