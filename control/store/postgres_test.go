@@ -29,3 +29,11 @@ func TestPostgreSQL_Conforms(t *testing.T) {
 		return openURL(tb, pgtest.Database(tb), now)
 	})
 }
+
+func TestPostgreSQL_Races(t *testing.T) {
+	storetest.Race(t, func(tb testing.TB, now func() time.Time) (one, two *store.Store) {
+		tb.Helper()
+		url := pgtest.Database(tb)
+		return openURL(tb, url, now), openURL(tb, url, now)
+	})
+}

@@ -39,6 +39,14 @@ func TestSQLite_Conforms(t *testing.T) {
 	})
 }
 
+func TestSQLite_Races(t *testing.T) {
+	storetest.Race(t, func(tb testing.TB, now func() time.Time) (one, two *store.Store) {
+		tb.Helper()
+		path := filepath.Join(tb.TempDir(), "control.db")
+		return openAt(tb, path, testKey, now), openAt(tb, path, testKey, now)
+	})
+}
+
 func TestOpen_KeepsTheAccountAndRaisesTheRevision(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control.db")
 	revision := func(s *store.Store) (rev uint64) {

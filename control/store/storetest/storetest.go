@@ -72,6 +72,11 @@ func Run(t *testing.T, open Open) {
 		"NetworkRulesHaveTheirOrder":         networkRulesHaveTheirOrder,
 		"ListsInUseStay":                     listsInUseStay,
 		"RuleGroupsInUseStay":                ruleGroupsInUseStay,
+		"TextSortsByBytes":                   textSortsByBytes,
+		"TextIsComparedWithCase":             textIsComparedWithCase,
+		"TextThatCannotBe":                   textThatCannotBe,
+		"EmptyAccountReads":                  emptyAccountReads,
+		"UniqueIndexesAreConflicts":          uniqueIndexesAreConflicts,
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := NewClock()
