@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -37,3 +38,5 @@ func TestPostgreSQL_Races(t *testing.T) {
 		return openURL(tb, url, now), openURL(tb, url, now)
 	})
 }
+
+var discard = slog.New(slog.DiscardHandler)
