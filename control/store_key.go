@@ -27,10 +27,10 @@ func (c *Control) openStore() error {
 	}
 	// Opening is short and must be whole, so it has no context to be cut by.
 	c.store, err = store.Open(context.Background(), cfg)
+	if err != nil && made && !errors.Is(err, store.ErrFateUnknown) { // nothing is sealed under it
+		err = errors.Join(err, os.Remove(path))
+	}
 	if errors.Is(err, store.ErrOtherKey) {
-		if made {
-			err = errors.Join(err, os.Remove(path))
-		}
 		return kind.New(kind.Denied, "the secrets in the database were sealed under another key than %s", path).WithCause(err).
 			WithHint("put the %s of the control plane that made the account there", storeKeyFile)
 	}

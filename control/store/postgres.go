@@ -24,7 +24,7 @@ const (
 // minPostgres is the oldest version with pg_current_xact_id.
 const minPostgres = 130000
 
-// commitTimeout bounds a write from its begin to its commit, and how long the fate of a commit is asked for.
+// How long a write may take from its begin to its commit, and how long the fate of a commit is asked for.
 const (
 	writeTimeout = time.Minute
 	fateTimeout  = 5 * time.Second
@@ -48,6 +48,10 @@ type postgresEngine struct {
 }
 
 var _ engine = (*postgresEngine)(nil)
+
+// ErrFateUnknown says that a write may have been kept: the database went away before it answered the commit, and did not
+// come back in time to be asked.
+var ErrFateUnknown = errors.New("the commit was not answered")
 
 func openPostgres(ctx context.Context, url string) (engine, error) {
 	config, err := postgresConfig(url)
@@ -204,7 +208,7 @@ func (e *postgresEngine) commit(ctx context.Context, w *write) error {
 		// In progress: the server has not noticed yet. Or it does not answer.
 		if pause(ctx, 50*time.Millisecond) != nil {
 			return kind.New(kind.Unavailable, "the connection to the database was lost, and whether the change was kept is not known").
-				WithHint("look before you try again").WithCause(errors.Join(err, askErr))
+				WithHint("look before you try again").WithCause(errors.Join(ErrFateUnknown, err, askErr))
 		}
 	}
 }
