@@ -10,7 +10,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X weft/internal/buildinfo.version=$(VERSION)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build demo test sdk race lint fmt fuzz-smoke e2e bench cross package check clean
+.PHONY: help build demo test postgres sdk race lint fmt fuzz-smoke e2e bench cross package check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -24,6 +24,9 @@ demo: ## everything on this machine, without root; ONCE=1 ends after the last st
 test: ## every test that needs nothing but Go; the others skip with the reason
 	$(GO) vet -tags e2e $(PKGS)
 	$(GO) test -timeout 8m $(PKGS)
+
+postgres: ## the control plane and its store on PostgreSQL, which the tests start
+	WEFT_TEST_DATABASE=postgres $(GO) test -count 1 -timeout 5m ./control ./control/store
 
 sdk: ## drive the management API with the SDKs that others wrote for it
 	cd integration/sdk && $(GO) vet ./... && $(GO) test -timeout 5m ./...

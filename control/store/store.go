@@ -8,6 +8,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -27,6 +28,8 @@ type Config struct {
 	Key []byte
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Poll is how often Watch looks whether it has missed a change; 0 means every second.
+	Poll time.Duration
 }
 
 // Store is an open account. It is safe for concurrent use.
@@ -36,6 +39,8 @@ type Store struct {
 	now     func() time.Time
 	account Account
 	changed chan struct{}
+	// pollEvery is Config.Poll.
+	pollEvery time.Duration
 }
 
 // Open opens, creates or migrates the store. Close it.
@@ -44,7 +49,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{box: b, now: cfg.Now, changed: make(chan struct{}, 1)}
+	s := &Store{box: b, now: cfg.Now, changed: make(chan struct{}, 1), pollEvery: cmp.Or(max(cfg.Poll, 0), defaultPoll)}
 	if s.now == nil {
 		s.now = time.Now
 	}

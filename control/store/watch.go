@@ -29,8 +29,9 @@ const (
 )
 
 const (
-	// pollInterval bounds how late a change is heard of whose notification was lost.
-	pollInterval = 5 * time.Second
+	// defaultPoll bounds how late a change is heard of whose notification was lost; a revocation is to be in force within
+	// a second or two even then.
+	defaultPoll = time.Second
 	// A listener that lost its connection comes back after a random part of this, which doubles.
 	relistenFirst = 100 * time.Millisecond
 	relistenMost  = 5 * time.Second
@@ -105,7 +106,7 @@ func (s *Store) Watch(ctx context.Context, log *slog.Logger, listener Listener) 
 // poll looks at the revision now and then, for what no notification said.
 func (s *Store) poll(ctx context.Context, log *slog.Logger) {
 	var last uint64
-	tick := time.NewTicker(pollInterval)
+	tick := time.NewTicker(s.pollEvery)
 	defer tick.Stop()
 	for {
 		select {
