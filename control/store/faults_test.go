@@ -46,7 +46,7 @@ type cutter struct {
 // newCutter returns the URL of the database through a cutter.
 func newCutter(t *testing.T, database string) (*cutter, string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "cut") // short: the name of a socket is at most 107 bytes
+	dir, err := os.MkdirTemp("", "cut") //nolint:usetesting // the name of a socket is at most 107 bytes, which t.TempDir may exceed
 	if err != nil {
 		t.Fatal(err)
 	}
