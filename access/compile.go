@@ -111,6 +111,11 @@ func (c *compiler) compileApplications(in []Application) error {
 	if err := checkContradictions(c.apps); err != nil {
 		return err
 	}
+	n := 0
+	for _, a := range c.apps {
+		n += len(a.Policies)
+	}
+	c.s.policies = make([]policy, 0, n)
 	for ordinal, a := range c.apps {
 		c.first = append(c.first, int32(len(c.s.policies)))
 		if old, ok := c.compiled[a.ID]; ok {

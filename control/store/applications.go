@@ -25,6 +25,7 @@ type ApplicationFilter struct {
 	Exact             bool // Name matches wholly, not as a part
 	// Attributes are "key=value" pairs that some criterion must ask for.
 	Attributes []string
+	ids        []string // nil: all
 }
 
 func (f *ApplicationFilter) match(a *api.Application) bool {
@@ -92,11 +93,17 @@ func scanPolicy(rs *sql.Rows) (policyRow, error) {
 
 // Applications lists all that f selects by creation, with their policies by precedence.
 func (r *Reader) Applications(ctx context.Context, f ApplicationFilter) ([]api.Application, error) {
-	all, err := collect(ctx, r.q, scanApplication, `SELECT id, aud, name, criteria FROM applications ORDER BY created_at, id`)
+	var ofApp, ofPolicy where
+	if f.ids != nil {
+		ofApp.addIn("id", f.ids)
+		ofPolicy.addIn("application_id", f.ids)
+	}
+	all, err := collect(ctx, r.q, scanApplication, `SELECT id, aud, name, criteria FROM applications`+ofApp.String()+` ORDER BY created_at, id`, ofApp.args...)
 	if err != nil {
 		return nil, err
 	}
-	policies, err := collect(ctx, r.q, scanPolicy, `SELECT `+policyColumns+` FROM policies ORDER BY application_id, precedence, created_at, id`)
+	policies, err := collect(ctx, r.q, scanPolicy, `SELECT `+policyColumns+` FROM policies`+ofPolicy.String()+
+		` ORDER BY application_id, precedence, created_at, id`, ofPolicy.args...)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,7 @@ func BenchmarkScale(b *testing.B) {
 }
 
 func benchPages(b *testing.B, s *store.Store) {
+	b.Helper()
 	const size = 50
 	last := storetest.ScaleTargets / size
 	first := 0.0

@@ -90,3 +90,9 @@ func must(tb testing.TB, err error) {
 		tb.Fatal(err)
 	}
 }
+
+// CreateApplication adds the i-th application; see ScaleApplication.
+func CreateApplication(tb testing.TB, s *store.Store, i int) {
+	tb.Helper()
+	must(tb, s.Update(tb.Context(), store.System, func(tx *store.Tx) error { return createScaleApplication(tb.Context(), tx, i) }))
+}
