@@ -47,9 +47,9 @@ func (w *write) end() {
 	}
 }
 
-// migrate brings the schema up to date.
-func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, files fs.FS) error {
-	p, err := goose.NewProvider(dialect, db, files)
+// migrate brings the schema up to date. The migrations that are Go get the database's word for text.
+func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, files fs.FS, text string) error {
+	p, err := goose.NewProvider(dialect, db, files, goose.WithGoMigrations(applicationPorts(text)))
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}

@@ -118,7 +118,7 @@ func (e *postgresEngine) migrate(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return migrate(ctx, goose.DialectPostgres, e.write, files)
+	return migrate(ctx, goose.DialectPostgres, e.write, files, postgresText)
 }
 
 // beginRead takes a snapshot of the database at its first statement, which all that follow see.

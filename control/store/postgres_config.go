@@ -76,7 +76,10 @@ func databaseDialer() *net.Dialer {
 	}
 }
 
-var textColumn = regexp.MustCompile(`(?m)\bTEXT\b`)
+// postgresText is the type of text that is compared and sorted by its bytes.
+const postgresText = `TEXT COLLATE "C"`
+
+var textColumn = regexp.MustCompile(`\bTEXT\b`)
 
 // postgresMigrations are the migrations with the one thing that PostgreSQL must be told and SQLite does by itself: that
 // text is compared and sorted by its bytes, whatever the language of the database.
@@ -95,7 +98,7 @@ func postgresMigrations() (fs.FS, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read migrations: %w", err)
 		}
-		out.content[name] = textColumn.ReplaceAll(raw, []byte(`TEXT COLLATE "C"`))
+		out.content[name] = textColumn.ReplaceAll(raw, []byte(postgresText))
 	}
 	return out, nil
 }

@@ -40,3 +40,14 @@ func TestPostgreSQL_Races(t *testing.T) {
 }
 
 var discard = slog.New(slog.DiscardHandler)
+
+// Text is compared and sorted by its bytes in every column, also of migrations to come.
+func TestPostgreSQL_TextHasNoLanguage(t *testing.T) {
+	database := pgtest.Database(t)
+	openURL(t, database, nil)
+	pgtest.Exec(t, database, `DO $$ DECLARE bad TEXT; BEGIN
+		SELECT string_agg(table_name || '.' || column_name, ', ') INTO bad FROM information_schema.columns
+			WHERE table_schema = current_schema() AND data_type IN ('text', 'character varying', 'character') AND collation_name IS DISTINCT FROM 'C';
+		IF bad IS NOT NULL THEN RAISE EXCEPTION 'columns with a language: %', bad; END IF;
+	END $$`)
+}

@@ -38,7 +38,7 @@ func openSQLite(ctx context.Context, path string) (engine, error) {
 	e.write.SetMaxOpenConns(1)
 	files, err := migrationFiles()
 	if err == nil {
-		err = migrate(ctx, goose.DialectSQLite3, e.write, files)
+		err = migrate(ctx, goose.DialectSQLite3, e.write, files, "TEXT")
 	}
 	if err != nil {
 		return nil, errors.Join(err, e.write.Close())
