@@ -27,6 +27,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"weft/control/sshca"
 	"weft/control/store"
 	"weft/internal/kind"
 )
@@ -64,6 +65,8 @@ type Config struct {
 	// ExplainAlmost lets "warp-cli explain" name a policy that includes its user and still does not let them in (a require rule
 	// that is not met, an exclude rule). Otherwise that looks like a target that does not exist.
 	ExplainAlmost bool
+	// SSHKeys keeps the private keys of the SSH authorities; nil means sshca.Software: in the database, encrypted.
+	SSHKeys sshca.KeySource
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 	// Now is the clock of certificates and records; nil means time.Now.
@@ -91,6 +94,9 @@ func (cfg *Config) validate() error {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.SSHKeys == nil {
+		cfg.SSHKeys = sshca.Software{}
+	}
 	for to, preset := range map[*int]int{&cfg.MaxStreams: defaultMaxStreams, &cfg.MaxConnections: defaultMaxConnections, &cfg.EnrolPerMinute: 120, &cfg.EnrolTotalPerMinute: 3000} {
 		if *to <= 0 {
 			*to = preset
@@ -113,6 +119,7 @@ type Control struct {
 	lastSeen   *lastSeen      // of devices
 	lastUsed   *lastSeen      // of API tokens
 	questions  *questions
+	krl        krlMemo
 	listener   net.Listener
 	publicURL  string
 	ready      chan struct{}
