@@ -248,7 +248,7 @@ type CertificateRequest struct {
 	// there alone. The zero Addr: not known.
 	SourceAddress netip.Addr `json:"source_address,omitzero"`
 	// Extensions are the most that the certificate may allow (PROTOCOL.certkeys); what the policy does not grant is left out of
-	// it. Absent: permit-pty.
+	// it. Absent: all that the policy grants.
 	Extensions []string `json:"extensions,omitempty"`
 }
 

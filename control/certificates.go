@@ -123,19 +123,14 @@ func (c *Control) issue(
 	return answer{result: out}, newer, err
 }
 
-// granted are the extensions that were asked for and that the policy allows; a gateway that asks for none means a terminal.
+// granted are the extensions that the policy allows, of those that were asked for if any were: a gateway takes no
+// certificate that can do more, and its policy may be an older one.
 func granted(asked []string, d access.Decision) []string {
+	allowed := d.SSHRules().Extensions()
 	if len(asked) == 0 {
-		asked = []string{sshca.PermitPTY}
+		return allowed
 	}
-	allowed := api.SSHExtensions(d)
-	out := []string{}
-	for _, e := range allowed {
-		if slices.Contains(asked, e) {
-			out = append(out, e)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(allowed), func(e string) bool { return !slices.Contains(asked, e) })
 }
 
 // checkNarrowing looks at what a certificate is to be narrowed to.

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"weft/access"
 )
 
 // The validity of a certificate: backdated for clocks that are behind, and short, because servers learn of a revocation
@@ -32,10 +34,10 @@ const Comment = "open-ssh-ca@weft"
 // The extensions and critical options of user certificates that are known here (PROTOCOL.certkeys, sections "Critical
 // options" and "Extensions"). All others, permit-user-rc and no-touch-required among them, are never given.
 const (
-	PermitPTY             = "permit-pty"
-	PermitPortForwarding  = "permit-port-forwarding"
-	PermitAgentForwarding = "permit-agent-forwarding"
-	PermitX11Forwarding   = "permit-X11-forwarding"
+	PermitPTY             = access.ExtensionPTY
+	PermitPortForwarding  = access.ExtensionPort
+	PermitAgentForwarding = access.ExtensionAgent
+	PermitX11Forwarding   = access.ExtensionX11
 
 	sourceAddress = "source-address"
 	forceCommand  = "force-command"
