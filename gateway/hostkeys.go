@@ -18,6 +18,8 @@ type HostKey struct {
 	Type        string         `json:"type"`
 	Fingerprint string         `json:"fingerprint"`
 	Since       time.Time      `json:"since"`
+	// Authority vouches for the key by a host certificate; "": nobody does, it was pinned at first use or accepted.
+	Authority string `json:"authority,omitempty"`
 	// Refused is the key that the target showed instead last; nil: none since the pin.
 	Refused *RefusedHostKey `json:"refused,omitempty"`
 }
@@ -42,7 +44,7 @@ func HostKeys(stateDir string) ([]HostKey, error) {
 		if err != nil {
 			continue // not one that a gateway made
 		}
-		k := HostKey{VNET: vnet.ID(v), Destination: at, Type: pin.Type, Fingerprint: pin.Fingerprint, Since: pin.Since}
+		k := HostKey{VNET: vnet.ID(v), Destination: at, Type: pin.Type, Fingerprint: pin.Fingerprint, Authority: pin.Authority, Since: pin.Since}
 		if r := pin.Refused; r != nil {
 			k.Refused = &RefusedHostKey{Type: r.Type, Fingerprint: r.Fingerprint, At: r.Since}
 		}

@@ -37,6 +37,9 @@ type Session struct {
 	// CheckHostKey pins the target's host key on first use and refuses a change. It is called again, from another
 	// goroutine, when keys are exchanged anew in the course of a session.
 	CheckHostKey func(key ssh.PublicKey) error
+	// HostCertificate asks the target for a host certificate first, and for a plain key if it has none: CheckHostKey must know
+	// what to do with an *ssh.Certificate. Otherwise only plain keys come.
+	HostCertificate bool
 	// OnLogin is called before the upstream login of an allowed user and at every refusal, so that it is on record first.
 	// An error refuses the login (fail closed).
 	OnLogin func(login string, d access.Decision) error
