@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -85,6 +86,25 @@ func ForgetHostKey(stateDir string, v vnet.ID, dst netip.AddrPort) error {
 		delete(p.keys, name)
 		return nil
 	})
+}
+
+// ForgetHostAuthority takes the pins away of all targets that proved themselves by a certificate of an authority (its
+// fingerprint) last, and returns how many: what they show next is pinned, or certified by another.
+func ForgetHostAuthority(stateDir, authority string) (int, error) {
+	p, err := loadPins(stateDir, 0)
+	if err != nil {
+		return 0, err
+	}
+	had := len(p.keys)
+	maps.DeleteFunc(p.keys, func(_ string, pin hostPin) bool { return authority != "" && pin.Authority == authority })
+	if len(p.keys) == had {
+		return 0, kind.New(kind.NotFound, "no target showed a certificate of the authority %s", authority).WithHint("see: weft host-key list")
+	}
+	was := p.file
+	if err := p.saveLocked(); err != nil {
+		return 0, err
+	}
+	return had - len(p.keys), giveTo(filepath.Join(stateDir, filePins), was)
 }
 
 // changePins changes one pin in the file. A gateway that pins another target's key in the same moment may have to do so

@@ -33,7 +33,7 @@ one can be activated again.
 The API token needs "Access: SSH Auditing Read", to change anything "... Write".`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSSHCAList(), newSSHCACreate(), newSSHCARotate(), newSSHCAActivate(), newSSHCARemove(), newSSHCAInstallHint(), newSSHCAKRL())
+	cmd.AddCommand(newSSHCAList(), newSSHCACreate(), newSSHCARotate(), newSSHCAActivate(), newSSHCARemove(), newSSHCAInstallHint(), newSSHCACheck(), newSSHCAKRL())
 	return cmd
 }
 
