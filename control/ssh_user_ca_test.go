@@ -639,7 +639,7 @@ func TestSSHCAs_Permissions(t *testing.T) {
 			}
 		}
 	}
-	unknown := c.do(t, http.MethodPost, api.PathSSHUserCAs, w.Token, `{"algoritm":"ed25519"}`)
+	unknown := c.do(t, http.MethodPost, api.PathSSHUserCAs, w.Token, `{"kind":"ed25519"}`)
 	if unknown.status != http.StatusBadRequest {
 		t.Errorf("an unknown field: status %d", unknown.status)
 	}
