@@ -130,6 +130,11 @@ type GatewaySyncSelf struct {
 	StaleAfterSeconds int `json:"stale_after_seconds"`
 	// SSHCAPublicKey is the authorized_keys form of the CA that signs upstream logins; empty: no CA yet, SSH is refused with that reason.
 	SSHCAPublicKey string `json:"ssh_ca_public_key"`
+	// SSHUserCAs are all authorities of logins that there are, that of SSHCAPublicKey first. Not empty, it also says that
+	// control knows the optional fields of CertificateRequest.
+	SSHUserCAs []string `json:"ssh_user_cas,omitempty"`
+	// SSHTargetCAs may vouch for targets' host keys.
+	SSHTargetCAs []GatewayTargetCA `json:"ssh_target_cas,omitempty"`
 	// SSHHostCAs sign the gateway's own host keys, in authorized_keys form, the newest, which signs from now on, first. Agents
 	// trust all of them and no others.
 	SSHHostCAs []string `json:"ssh_host_cas,omitempty"`
@@ -239,6 +244,12 @@ type CertificateRequest struct {
 	VNET        vnet.ID        `json:"vnet"`
 	Destination netip.AddrPort `json:"destination"`
 	Login       string         `json:"login"`
+	// SourceAddress is where the target sees the login come from, when a connector vouches for it: the certificate is good from
+	// there alone. The zero Addr: not known.
+	SourceAddress netip.Addr `json:"source_address,omitzero"`
+	// Extensions are the most that the certificate may allow (PROTOCOL.certkeys); what the policy does not grant is left out of
+	// it. Absent: all that the policy grants.
+	Extensions []string `json:"extensions,omitempty"`
 }
 
 // Certificate is the answer.

@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"weft/control/sshca"
 	"weft/control/store"
 	"weft/internal/kind"
 )
@@ -63,6 +64,8 @@ type Config struct {
 	// ExplainAlmost lets "warp-cli explain" name a policy that includes its user and still does not let them in (a require rule
 	// that is not met, an exclude rule). Otherwise that looks like a target that does not exist.
 	ExplainAlmost bool
+	// SSHKeys keeps the private keys of the SSH authorities; nil means sshca.Software: in the database, encrypted.
+	SSHKeys sshca.KeySource
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 	// Now is the clock of certificates and records; nil means time.Now.
@@ -90,6 +93,9 @@ func (cfg *Config) validate() error {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.SSHKeys == nil {
+		cfg.SSHKeys = sshca.Software{}
+	}
 	for to, preset := range map[*int]int{&cfg.MaxStreams: defaultMaxStreams, &cfg.MaxConnections: defaultMaxConnections, &cfg.EnrolPerMinute: 120, &cfg.EnrolTotalPerMinute: 3000} {
 		if *to <= 0 {
 			*to = preset
@@ -113,6 +119,7 @@ type Control struct {
 	lastUsed   *lastSeen      // of API tokens
 	questions  *questions
 	replicas   *replicas // nil with SQLite
+	krl        krlMemo
 	listener   net.Listener
 	publicURL  string
 	ready      chan struct{}

@@ -35,7 +35,8 @@ type inputs struct {
 	devices      []store.Device
 	tunnels      []store.TunnelKey
 	gateways     []store.Gateway
-	caPublicKey  string
+	userCAs      []store.UserCA
+	targetCAs    []api.GatewayTargetCA
 	hostCAs      []string // authorized_keys form, the newest first
 	networkRules []access.NetworkRule
 	lists        []access.List
@@ -91,12 +92,10 @@ func load(ctx context.Context, r *store.Reader, old *view) (*view, error) {
 		store.RuleGroups:   func() (err error) { v.in.groups, err = r.DomainRuleGroups(ctx); return },
 		store.Lists:        func() (err error) { v.in.lists, err = r.DomainLists(ctx); return },
 		store.Gateways:     func() (err error) { v.in.gateways, err = r.Gateways(ctx); return },
-		store.GatewayCAs: func() error {
-			cas, err := r.GatewayCAs(ctx)
-			v.in.caPublicKey = ""
-			if len(cas) > 0 {
-				v.in.caPublicKey = cas[0].PublicKey
-			}
+		store.GatewayCAs:   func() (err error) { v.in.userCAs, err = r.UserCAs(ctx); return },
+		store.TargetHostCAs: func() error {
+			cas, err := r.TargetHostCAs(ctx)
+			v.in.targetCAs = gatewayTargetCAs(cas)
 			return err
 		},
 		store.SSHHostCAs: func() error {
@@ -401,7 +400,8 @@ func (v *view) gatewayDocument(id, tokenHash string) (api.Document, error) {
 	return v.document("gateway/"+id, func() (api.Document, error) {
 		self, err := json.Marshal(api.GatewaySyncSelf{
 			GatewayID: id, AccountID: v.account.ID, PoolV4: v.pool.V4, PoolV6: v.pool.V6, ProbePort: probePort,
-			StaleAfterSeconds: staleAfterSeconds, SSHCAPublicKey: v.in.caPublicKey, SSHHostCAs: v.in.hostCAs, ExplainAlmost: v.explainAlmost,
+			StaleAfterSeconds: staleAfterSeconds, SSHCAPublicKey: signingKey(v.in.userCAs), SSHUserCAs: userKeys(v.in.userCAs),
+			SSHTargetCAs: v.in.targetCAs, SSHHostCAs: v.in.hostCAs, ExplainAlmost: v.explainAlmost,
 		})
 		if err != nil {
 			return api.Document{}, fmt.Errorf("render self: %w", err)

@@ -40,7 +40,9 @@ type Gateway struct {
 	proxy *sshproxy.Proxy
 	// hostCerts certify the host keys that proxy presents.
 	hostCerts *hostCerts
-	epoch     string
+	// revocations are of certificates whose sessions were cut.
+	revocations *revocations
+	epoch       string
 	// recorder is nil when nothing is recorded.
 	recorder *recording.Recorder
 
@@ -102,6 +104,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g.hostCerts = loadHostCerts(cfg.StateDir, g.keys.sshHost, sshHostFiles[:], g.log)
 	g.hostCerts.sign = g.signHostKey
+	g.revocations = newRevocations()
 	if g.proxy, err = sshproxy.New(sshproxy.Config{HostKeys: g.keys.sshHost, HostCertificates: g.hostCerts.signers}); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
@@ -191,6 +194,7 @@ func (g *Gateway) serve(ctx context.Context) error {
 	grp.Go(func() error { return g.housekeeping(gctx) })
 	grp.Go(func() error { return g.answerQuestions(gctx) })
 	grp.Go(func() error { return g.hostCerts.run(gctx) })
+	grp.Go(func() error { return g.revocations.run(gctx, g.revokeCertificates, g.log) })
 	err := grp.Wait()
 	if ctx.Err() != nil {
 		return nil

@@ -110,6 +110,7 @@ type world struct {
 	cfg     gateway.Config
 	audit   *audit.Log    // instead of the file
 	udpIdle time.Duration // 0: the real one
+	vouches connector.SourceMode
 	// hostCertSettle is how long agents have to hear of a new host CA; 0: the real one.
 	hostCertSettle time.Duration
 	loopback       bool // WireGuard over loopback sockets
@@ -269,7 +270,7 @@ func (w *world) newConnector(tunnelID string, translate map[netip.AddrPort]netip
 	w.tb.Helper()
 	c, err := connector.New(connector.Config{
 		Token: api.ConnectorToken{AccountID: "acc", TunnelID: tunnelID, Secret: []byte("x")}, Control: w.control.client(tunnelID),
-		Map: translate, Logger: testLogger(w.tb),
+		Map: translate, Source: w.vouches, Logger: testLogger(w.tb),
 	})
 	if err != nil {
 		w.tb.Fatal(err)

@@ -19,12 +19,14 @@ const (
 	Gateways     = "gateways"
 	GatewayCAs   = "gateway_cas"
 	SSHHostCAs   = "ssh_host_cas"
-	NetworkRules = "network_rules"
-	Lists        = "lists"
-	RuleGroups   = "rule_groups"
+	// TargetHostCAs are those of api.SSHTargetCA.
+	TargetHostCAs = "target_host_cas"
+	NetworkRules  = "network_rules"
+	Lists         = "lists"
+	RuleGroups    = "rule_groups"
 )
 
-var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, SSHHostCAs, NetworkRules, Lists, RuleGroups}
+var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, SSHHostCAs, TargetHostCAs, NetworkRules, Lists, RuleGroups}
 
 // Revision is the newest revision of any collection.
 func (r *Reader) Revision(ctx context.Context) (uint64, error) {
