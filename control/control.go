@@ -23,6 +23,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -113,11 +114,14 @@ type Control struct {
 	lastSeen   *lastSeen      // of devices
 	lastUsed   *lastSeen      // of API tokens
 	questions  *questions
-	listener   net.Listener
-	publicURL  string
-	ready      chan struct{}
-	closeOnce  sync.Once
-	closeErr   error
+	watches    chan struct{} // of sessions, at once
+	// killTimeout is killTimeout but in tests.
+	killTimeout atomic.Int64
+	listener    net.Listener
+	publicURL   string
+	ready       chan struct{}
+	closeOnce   sync.Once
+	closeErr    error
 }
 
 // New opens the store and the listener, so that URL is known; nothing is answered before Run. Whoever does not call
@@ -132,11 +136,12 @@ func New(cfg Config) (*Control, error) {
 		lastUsed: newLastSeen(func(ctx context.Context, tx *store.Tx, at map[string]time.Time) error {
 			return tx.SetTokensUsed(ctx, at)
 		}),
-		questions: newQuestions(), ready: make(chan struct{}),
+		questions: newQuestions(), watches: make(chan struct{}, maxSessionWatches), ready: make(chan struct{}),
 		enrolments: newRates[netip.Addr](
 			perMinute(cfg.EnrolPerMinute), cfg.EnrolPerMinute/2+1, perMinute(cfg.EnrolTotalPerMinute), cfg.EnrolTotalPerMinute/2+1),
 		moves: newRates[string](perMinute(movesPerMinute), movesPerMinute, perMinute(allMovesPerMin), allMovesBurst),
 	}
+	c.killTimeout.Store(int64(killTimeout))
 	if err := c.open(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

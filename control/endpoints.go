@@ -36,6 +36,9 @@ func (c *Control) routes() *router {
 		"POST " + api.PathGatewayAnswers:         {auth: authGateway, serve: c.hearGateway},
 		"GET " + api.PathAgentGateways:           {auth: authDevice, serve: c.agentGateways},
 		"POST " + api.PathExplain:                {auth: authAPI, area: areaWeft, reads: true, serve: c.explain},
+		"GET " + api.PathSessions:                {auth: authAPI, area: areaZeroTrust, reads: true, serve: c.listSessions},
+		"GET " + api.PathSessionsWatch:           {auth: authAPI, area: areaZeroTrust, reads: true, stream: c.watchSessions},
+		"DELETE " + api.PathSessions + "/{id}":   {auth: authAPI, area: areaZeroTrust, serve: c.killSession},
 		"GET " + api.PathConnectorSync:           {auth: authConnector, stream: c.syncConnector},
 	} {
 		t.add(pattern, e)

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"weft/control/store"
 )
 
 // FindForTest is the router's answer: the methods that the path knows, and whether this one is among them.
@@ -55,3 +57,9 @@ func ManagementPatterns(c *Control) []string {
 
 // AreaOf is areaOf.
 func AreaOf(pattern string) string { return string(areaOf(pattern)) }
+
+// StoreForTest is what it keeps.
+func (c *Control) StoreForTest() *store.Store { return c.store }
+
+// SetKillTimeoutForTest replaces how long a kill waits for gateways.
+func (c *Control) SetKillTimeoutForTest(d time.Duration) { c.killTimeout.Store(int64(d)) }

@@ -34,7 +34,8 @@ type questions struct {
 // waiting is who waits for an answer, and from which gateway alone it counts.
 type waiting struct {
 	gateway string
-	answer  chan api.FlowAnswer
+	// answer takes the parts; more than it holds are dropped, and the answer with them.
+	answer chan api.GatewayReply
 }
 
 func newQuestions() *questions {
@@ -60,10 +61,11 @@ func (s *questions) listen(gateway string) (<-chan api.GatewayQuestion, func(), 
 	}, nil
 }
 
-// ask puts a question to a gateway and waits for its answer; false: it does not listen, or did not answer in time.
-func (s *questions) ask(ctx context.Context, gateway string, q api.GatewayQuestion) (api.FlowAnswer, bool) {
+// ask puts a question to a gateway and waits for its answer, which has one part or more; false: it does not listen, or did
+// not answer in time.
+func (s *questions) ask(ctx context.Context, gateway string, q api.GatewayQuestion, within time.Duration) ([]api.GatewayReply, bool) {
 	q.ID = uuid.NewString()
-	w := waiting{gateway: gateway, answer: make(chan api.FlowAnswer, 1)}
+	w := waiting{gateway: gateway, answer: make(chan api.GatewayReply, maxQuestionStreams*api.MaxSessionParts)}
 	s.mu.Lock()
 	sent := false
 	for _, ch := range s.streams[gateway] {
@@ -78,20 +80,28 @@ func (s *questions) ask(ctx context.Context, gateway string, q api.GatewayQuesti
 	}
 	s.mu.Unlock()
 	if !sent {
-		return api.FlowAnswer{}, false
+		return nil, false
 	}
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.waiting, q.ID)
 	}()
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	select {
-	case a := <-w.answer:
-		return a, true
-	case <-ctx.Done():
-		return api.FlowAnswer{}, false
+	var parts []api.GatewayReply
+	for {
+		select {
+		case a := <-w.answer:
+			if len(parts) > 0 && parts[0].Answer != a.Answer {
+				continue // the gateway heard the question by two streams
+			}
+			if parts = append(parts, a); !a.More {
+				return parts, true
+			}
+		case <-ctx.Done():
+			return nil, false
+		}
 	}
 }
 
@@ -101,8 +111,8 @@ func (s *questions) hear(gateway string, r api.GatewayReply) {
 	defer s.mu.Unlock()
 	if w, ok := s.waiting[r.ID]; ok && w.gateway == gateway {
 		select {
-		case w.answer <- r.FlowAnswer:
-		default: // answered before
+		case w.answer <- r:
+		default: // answered before, or more than is taken
 		}
 	}
 }

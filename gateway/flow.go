@@ -166,7 +166,7 @@ func (g *Gateway) session(id string, f tunnel.Flow, tr targets.Transport, v enfo
 
 // finish takes a flow off the table and puts its end on record.
 func (g *Gateway) finish(ctx context.Context, s *sessions.Session, reason string, err error) {
-	g.table.Remove(s)
+	s.Close()
 	var cut *sessions.CutError
 	switch cause := s.Cause(); {
 	case errors.As(cause, &cut):
@@ -176,12 +176,16 @@ func (g *Gateway) finish(ctx context.Context, s *sessions.Session, reason string
 	case ctx.Err() != nil:
 		reason, err = endStopping, nil
 	}
+	g.table.End(s, reason)
 	e := g.event(audit.FlowClose, s)
 	up, down := s.Counts.Up.Load(), s.Counts.Down.Load()
 	took := g.now().Sub(s.Start).Milliseconds()
 	e.BytesUp, e.BytesDown, e.DurationMS, e.Reason, e.Decision = &up, &down, &took, reason, ""
 	if err != nil {
 		e.Error = err.Error()
+	}
+	if cut != nil && cut.By != "" {
+		e.Detail = map[string]string{"by": cut.By}
 	}
 	g.counts.end(reason)
 	if werr := g.audit.Write(e); werr != nil {

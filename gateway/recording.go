@@ -139,6 +139,7 @@ func (x *sshSession) startRecording() error {
 		return nil
 	}
 	x.rec = rec
+	s.SetRecorded(true)
 	e := x.g.event(audit.RecordStart, s)
 	e.Detail = map[string]string{"recording": rec.Name()}
 	if err := x.g.audit.Write(e); err != nil {
