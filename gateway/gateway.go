@@ -289,6 +289,7 @@ func (g *Gateway) install(ctx context.Context, view *enforce.View, start time.Ti
 	g.view.Store(view)
 	g.hostCerts.trust(view.Self().SSHHostCAs)
 	cut := g.table.Reevaluate(func(s *sessions.Session) error { return keep(view, s) })
+	g.setTimes(view)
 	g.connectors.SetTunnels(tunnelKeys(view))
 	g.peers.set(ctx, view)
 	known := make(map[string]bool)

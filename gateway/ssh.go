@@ -48,6 +48,7 @@ func (g *Gateway) serveSSH(ctx context.Context, s *sessions.Session, client, ups
 		CheckHostKey: func(key ssh.PublicKey) error { return x.checkHostKey(ctx, key) },
 		OnLogin:      x.onLogin,
 		OnEvent:      func(e sshproxy.Event) { x.onEvent(ctx, e) },
+		OnLive:       x.onLive,
 		Tap:          x.tap,
 	})
 	x.endRecording(ctx, &res)

@@ -43,6 +43,8 @@ type Session struct {
 	onCut    []func(cause error)
 	closed   bool
 	table    *Table // nil before Add
+	terminal Terminal
+	clock    *Clock
 
 	changed uint64 // the table's sequence number of its last change; guarded by table.mu
 }
@@ -243,9 +245,12 @@ func (t *Table) Dialled(s *Session) {
 // Close settles why s ends: it cannot be cut any more. End must follow.
 func (s *Session) Close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	s.onCut = nil
+	clock := s.clock
+	s.closed, s.onCut, s.terminal, s.clock = true, nil, nil, nil
+	s.mu.Unlock()
+	if clock != nil {
+		clock.Stop()
+	}
 }
 
 // Remove takes away a session that did not come about; it is idempotent.
