@@ -82,6 +82,8 @@ type SessionGateway struct {
 	Draining  bool   `json:"draining"` // it takes no new sessions
 	// Total counts the sessions that the filter chooses; more than were listed when the limit was reached.
 	Total int `json:"total"`
+	// Busy counts the sessions that a drain waits for, whatever the filter: all but those of UDP.
+	Busy int `json:"busy"`
 }
 
 // Sessions are the live sessions of all gateways that answered, the newest first.
@@ -151,6 +153,7 @@ type SessionsAnswer struct {
 	Full     bool           `json:"full"`
 	Total    int            `json:"total"`
 	Draining bool           `json:"draining"`
+	Busy     int            `json:"busy"`
 	Sessions []Session      `json:"sessions,omitempty"`
 	Ended    []SessionEnded `json:"ended,omitempty"`
 }

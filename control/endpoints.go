@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"weft/api"
@@ -43,6 +44,9 @@ func (c *Control) routes() *router {
 	} {
 		t.add(pattern, e)
 	}
+	for pattern, e := range c.sessionSettingsEndpoints() {
+		t.add(pattern, e)
+	}
 	return t
 }
 
@@ -68,7 +72,7 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		lists    = account + "/gateway/lists"
 		groups   = account + "/access/groups"
 	)
-	return map[string]serveFunc{
+	m := map[string]serveFunc{
 		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
 		"GET " + account + "/tokens/verify":                 c.verifyToken,
 
@@ -159,6 +163,8 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"GET " + users + "/{id}": c.getUser,
 		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
 	}
+	maps.Copy(m, c.auditSSHEndpoints(account+"/gateway/audit_ssh_settings"))
+	return m
 }
 
 func (c *Control) health(context.Context, *call) (answer, error) {

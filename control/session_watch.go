@@ -123,8 +123,8 @@ func (s *sessionWatch) step(answers []gatewaySessions) api.SessionsEvent {
 			a.Total = a.answer.Total
 		}
 		k.entry = a.SessionGateway
-		// The total alone is no news: the sessions that it counts are.
-		before.Total = a.Total
+		// The counts alone are no news: the sessions that they count are.
+		before.Total, before.Busy = a.Total, a.Busy
 		if !ok || before != a.SessionGateway {
 			e.Gateways = append(e.Gateways, a.SessionGateway)
 		}

@@ -92,7 +92,7 @@ func (g *gatewaySessions) take(parts []api.GatewayReply) {
 	for i := range a.Ended {
 		a.Ended[i].GatewayID, a.Ended[i].GatewayName = g.ID, g.Name
 	}
-	g.Answered, g.Draining, g.Total, g.answer = true, a.Draining, a.Total, &a
+	g.Answered, g.Draining, g.Total, g.Busy, g.answer = true, a.Draining, a.Total, a.Busy, &a
 }
 
 func newestFirst(a, b api.Session) int {

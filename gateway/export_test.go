@@ -69,3 +69,8 @@ func (g *Gateway) SessionsForTest(q api.SessionsQuestion) []api.GatewayReply {
 func (g *Gateway) KillForTest(ctx context.Context, q api.KillQuestion) *api.KillAnswer {
 	return g.kill(ctx, &q)
 }
+
+// ExplainForTest answers control's question about a flow.
+func (g *Gateway) ExplainForTest(ctx context.Context, device string, q api.FlowQuestion) api.FlowAnswer {
+	return g.explain(ctx, device, q, true)
+}

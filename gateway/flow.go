@@ -42,6 +42,7 @@ const (
 	endVNETChanged   = "vnet_changed"      // the tunnel address now belongs to something else
 	endRouteChanged  = "route_changed"     // the address is now routed elsewhere
 	endPeerRemoved   = "device_removed"    //
+	endDraining      = "gateway_draining"  // the gateway takes no new flows
 )
 
 var errStopping = &sessions.CutError{Reason: endStopping, Message: "the gateway is being stopped; connect again"}
@@ -57,6 +58,11 @@ func (g *Gateway) HandleTCP(ctx context.Context, r *tunnel.TCPRequest) {
 	if !v.Allow {
 		g.deny(ctx, f, targets.TransportTCP, v, string(v.Reason))
 		r.Reject(rejectionFor(v))
+		return
+	}
+	if g.draining() {
+		g.deny(ctx, f, targets.TransportTCP, v, endDraining)
+		r.Reject(tunnel.RejectUnreachable) // nothing is forbidden, and another gateway has a way
 		return
 	}
 	s, err := g.begin(ctx, f, targets.TransportTCP, v)

@@ -22,7 +22,7 @@ func (g *Gateway) sessionParts(q *api.SessionsQuestion) []api.GatewayReply {
 		since = 0
 	}
 	d := g.table.Since(since, matcher(&q.SessionFilter), limit)
-	head := api.SessionsAnswer{Epoch: g.epoch, Sequence: d.Sequence, Full: d.Full, Total: d.Total, Draining: g.draining()}
+	head := api.SessionsAnswer{Epoch: g.epoch, Sequence: d.Sequence, Full: d.Full, Total: d.Total, Draining: g.draining(), Busy: g.table.Busy()}
 	var parts []api.GatewayReply
 	part, size := head, 0
 	flush := func() {
