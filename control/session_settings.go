@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 
 	"weft/api"
 	"weft/control/store"
@@ -109,6 +110,9 @@ func putAuditSSH(ctx context.Context, tx *store.Tx, _ *call, in *api.AuditSSHWri
 
 // checkLogKey tells a key for which something can be encrypted from one for which it cannot, such as a point of low order.
 func checkLogKey(text string) error {
+	if len(text) != base64.StdEncoding.EncodedLen(32) { // the decoder passes over line feeds
+		return errors.New("not 44 characters")
+	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return err
