@@ -225,8 +225,10 @@ func parseHost(text, host string) (forward, error) {
 // not ok for what is neither, or not the same to everybody who reads it.
 func readHost(host string) (forward, bool) {
 	if a, err := netip.ParseAddr(host); err == nil {
-		a = a.Unmap()
-		if a.Zone() != "" || a.IsUnspecified() {
+		if a.Zone() != "" { // before Unmap, which drops it
+			return forward{}, false
+		}
+		if a = a.Unmap(); a.IsUnspecified() {
 			return forward{}, false
 		}
 		return forward{prefix: netip.PrefixFrom(a, a.BitLen())}, true

@@ -70,6 +70,7 @@ func TestSSHRules_PermitDial(t *testing.T) {
 		{"an IPv6 address", office, "fd00::1", 22, "fd00::1"},
 		{"an IPv6 address in another spelling", office, "FD00:0:0::0001", 22, "fd00::1"},
 		{"an IPv6 address with a zone", office, "fd00::1%eth0", 22, ""},
+		{"an IPv4-mapped address with a zone", []string{"127.0.0.1:22", "*:22"}, "::ffff:127.0.0.1%lo", 22, ""},
 		{"an IPv6 address in brackets", office, "[fd00::1]", 22, ""},
 		{"an IPv6 address in a prefix", office, "fd01:2::3", 65535, "fd01:2::3"},
 		{"an IPv4-mapped address is in no IPv6 prefix", []string{"[::/0]:22"}, "::ffff:10.0.0.1", 22, ""},

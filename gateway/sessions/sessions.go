@@ -46,6 +46,8 @@ type Session struct {
 	terminal Terminal
 	clock    *Clock
 
+	onRecheck func(now access.Decision) error
+
 	changed uint64 // the table's sequence number of its last change; guarded by table.mu
 }
 
@@ -246,7 +248,7 @@ func (t *Table) Dialled(s *Session) {
 func (s *Session) Close() {
 	s.mu.Lock()
 	clock := s.clock
-	s.closed, s.onCut, s.terminal, s.clock = true, nil, nil, nil
+	s.closed, s.onCut, s.onRecheck, s.terminal, s.clock = true, nil, nil, nil, nil
 	s.mu.Unlock()
 	if clock != nil {
 		clock.Stop()
