@@ -75,6 +75,8 @@ type AgentGateway struct {
 	// CheckEndpoints are further UDP endpoints of the gateway's host, of QUIC (RFC 9000). They are not for the agent's traffic: an
 	// answer there (version negotiation) tells diag whether UDP to that host is blocked altogether.
 	CheckEndpoints []string `json:"check_endpoints,omitempty"`
+	// Draining says that it takes no new connections: another one is better.
+	Draining bool `json:"draining,omitempty"`
 }
 
 // AgentNetwork is a VNET that the device may use and its slot.
@@ -117,6 +119,7 @@ type GatewayState struct {
 	Tunnels      map[string]GatewayTunnel      `json:"tunnels"`    // by tunnel ID
 	NetworkRules map[string]access.NetworkRule `json:"network_rules"`
 	Lists        map[string]access.List        `json:"lists"`
+	Recording    map[string]RecordingSetting   `json:"recording"` // by application ID, and RecordingAccount
 }
 
 // GatewaySyncSelf is the gateway's own part.
@@ -140,6 +143,10 @@ type GatewaySyncSelf struct {
 	SSHHostCAs []string `json:"ssh_host_cas,omitempty"`
 	// ExplainAlmost lets users know of a policy that includes them and still does not let them in.
 	ExplainAlmost bool `json:"explain_almost,omitempty"`
+	// Draining says that an administrator wants the gateway to take no new sessions.
+	Draining bool `json:"draining,omitempty"`
+	// SSHLogKey is that of AuditSSHSettings; empty: none.
+	SSHLogKey string `json:"ssh_log_key,omitempty"`
 }
 
 // WireNetwork is a VNET.
@@ -234,6 +241,8 @@ type GatewayReport struct {
 	Version            string   `json:"version"`
 	// Epoch is new at every start of the gateway.
 	Epoch string `json:"epoch"`
+	// Draining is set while the gateway is being stopped and waits for its sessions.
+	Draining bool `json:"draining,omitempty"`
 }
 
 // CertificateRequest asks for a user certificate for one upstream SSH login. Control evaluates the access again.

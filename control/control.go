@@ -19,6 +19,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -125,6 +126,9 @@ type Control struct {
 	ready      chan struct{}
 	closeOnce  sync.Once
 	closeErr   error
+	watches    chan struct{} // of sessions, at once
+	// killTimeout is killTimeout but in tests.
+	killTimeout atomic.Int64
 }
 
 // New opens the store and the listener, so that URL is known; nothing is answered before Run. Whoever does not call
@@ -139,11 +143,12 @@ func New(cfg Config) (*Control, error) {
 		lastUsed: newLastSeen(func(ctx context.Context, tx *store.Tx, at map[string]time.Time) error {
 			return tx.SetTokensUsed(ctx, at)
 		}),
-		questions: newQuestions(), ready: make(chan struct{}),
+		questions: newQuestions(), watches: make(chan struct{}, maxSessionWatches), ready: make(chan struct{}),
 		enrolments: newRates[netip.Addr](
 			perMinute(cfg.EnrolPerMinute), cfg.EnrolPerMinute/2+1, perMinute(cfg.EnrolTotalPerMinute), cfg.EnrolTotalPerMinute/2+1),
 		moves: newRates[string](perMinute(movesPerMinute), movesPerMinute, perMinute(allMovesPerMin), allMovesBurst),
 	}
+	c.killTimeout.Store(int64(killTimeout))
 	if err := c.open(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"weft/api"
@@ -47,7 +48,13 @@ func (c *Control) routes() *router {
 		"GET " + api.PathAgentGateways:                  {auth: authDevice, serve: c.agentGateways},
 		"POST " + api.PathExplain:                       {auth: authAPI, area: areaWeft, reads: true, serve: c.explain},
 		"GET " + api.PathConnectorSync:                  {auth: authConnector, stream: c.syncConnector},
+		"GET " + api.PathSessions:                       {auth: authAPI, area: areaZeroTrust, reads: true, serve: c.listSessions},
+		"GET " + api.PathSessionsWatch:                  {auth: authAPI, area: areaZeroTrust, reads: true, stream: c.watchSessions},
+		"DELETE " + api.PathSessions + "/{id}":          {auth: authAPI, area: areaZeroTrust, serve: c.killSession},
 	} {
+		t.add(pattern, e)
+	}
+	for pattern, e := range c.sessionSettingsEndpoints() {
 		t.add(pattern, e)
 	}
 	return t
@@ -75,7 +82,7 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		lists    = account + "/gateway/lists"
 		groups   = account + "/access/groups"
 	)
-	return map[string]serveFunc{
+	m := map[string]serveFunc{
 		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
 		"GET " + account + "/tokens/verify":                 c.verifyToken,
 
@@ -166,6 +173,8 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"GET " + users + "/{id}": c.getUser,
 		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
 	}
+	maps.Copy(m, c.auditSSHEndpoints(account+"/gateway/audit_ssh_settings"))
+	return m
 }
 
 func (c *Control) health(context.Context, *call) (answer, error) {

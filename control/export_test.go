@@ -70,3 +70,9 @@ func NewHubForTest(ctx context.Context, s *store.Store) (Hub, error) {
 
 // Rebuild makes the view of the newest revision.
 func (h Hub) Rebuild(ctx context.Context) error { return h.h.rebuild(ctx) }
+
+// StoreForTest is what it keeps.
+func (c *Control) StoreForTest() *store.Store { return c.store }
+
+// SetKillTimeoutForTest replaces how long a kill waits for gateways.
+func (c *Control) SetKillTimeoutForTest(d time.Duration) { c.killTimeout.Store(int64(d)) }

@@ -23,6 +23,10 @@ import (
 
 // try opens the flow as the data path would: it counts against the limits, is on record, and can be cut.
 func (x *explanation) try(ctx context.Context, view *enforce.View, v enforce.Verdict) {
+	if x.g.draining() {
+		x.fail(api.StepConnect, api.CodeGatewayDraining, "the gateway takes no new connections: it is being stopped or drained")
+		return
+	}
 	live, left := x.g.connectors.Presence(v.Route.Tunnel)
 	name := x.tunnelName(view, v.Route.Tunnel)
 	switch {

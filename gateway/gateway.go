@@ -43,7 +43,7 @@ type Gateway struct {
 	// revocations are of certificates whose sessions were cut.
 	revocations *revocations
 	epoch       string
-	// recorder is nil when nothing is recorded.
+	// recorder is nil when it could not be set up.
 	recorder *recording.Recorder
 
 	// newTunnel is tunnel.New but in tests.
@@ -69,6 +69,7 @@ type Gateway struct {
 	outdated atomic.Bool
 	good     *api.GatewayState // what view was compiled from; of the goroutine that follows control
 	table    *sessions.Table
+	leaving  leaving
 	denials  *denials
 	probes   *probes
 	explains *explains
@@ -108,10 +109,12 @@ func New(cfg Config) (*Gateway, error) {
 	if g.proxy, err = sshproxy.New(sshproxy.Config{HostKeys: g.keys.sshHost, HostCertificates: g.hostCerts.signers}); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	if cfg.Recording.Enabled {
-		if g.recorder, err = newRecorder(cfg); err != nil {
+	// Also when nothing is to be recorded by default: control may ask for it.
+	if g.recorder, err = newRecorder(cfg); err != nil {
+		if cfg.Recording.Enabled {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
+		g.log.Warn("recorder not set up: sessions that control wants recorded are refused, or raise an alarm", slog.Any("error", err))
 	}
 	return g, nil
 }
@@ -293,6 +296,8 @@ func (g *Gateway) install(ctx context.Context, view *enforce.View, start time.Ti
 	g.view.Store(view)
 	g.hostCerts.trust(view.Self().SSHHostCAs)
 	cut := g.table.Reevaluate(func(s *sessions.Session) error { return keep(view, s) })
+	g.setTimes(view)
+	g.noticeDrain(view)
 	g.connectors.SetTunnels(tunnelKeys(view))
 	g.peers.set(ctx, view)
 	known := make(map[string]bool)

@@ -113,7 +113,8 @@ type world struct {
 	vouches connector.SourceMode
 	// hostCertSettle is how long agents have to hear of a new host CA; 0: the real one.
 	hostCertSettle time.Duration
-	loopback       bool // WireGuard over loopback sockets
+	loopback       bool          // WireGuard over loopback sockets
+	drain          chan struct{} // closed: the gateway drains
 	stop           context.CancelFunc
 	done           chan error
 }
@@ -220,7 +221,7 @@ func (w *world) startGatewayUnready() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- g.Run(ctx) }()
+	go func() { done <- g.RunUntil(ctx, w.drain) }()
 	w.gateway, w.stop, w.done = g, cancel, done
 	w.tb.Cleanup(func() { w.stopGateway(cancel, done) })
 	select {

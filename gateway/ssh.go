@@ -51,6 +51,7 @@ func (g *Gateway) serveSSH(ctx context.Context, s *sessions.Session, client, ups
 		HostCertificate: len(targetCAs(g.view.Load().Self().SSHTargetCAs, s)) > 0,
 		OnLogin:         x.onLogin,
 		OnEvent:         func(e sshproxy.Event) { x.onEvent(ctx, e) },
+		OnLive:          x.onLive,
 		Tap:             x.tap,
 		Forwards:        x.forwards,
 	})

@@ -24,9 +24,11 @@ const (
 	NetworkRules  = "network_rules"
 	Lists         = "lists"
 	RuleGroups    = "rule_groups"
+	// SessionSettings are what control says about recordings and session logs.
+	SessionSettings = "session_settings"
 )
 
-var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, SSHHostCAs, TargetHostCAs, NetworkRules, Lists, RuleGroups}
+var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, SSHHostCAs, TargetHostCAs, NetworkRules, Lists, RuleGroups, SessionSettings}
 
 // Revision is the newest revision of any collection.
 func (r *Reader) Revision(ctx context.Context) (uint64, error) {

@@ -47,7 +47,8 @@ type channel struct {
 	exited   chan struct{} // the target reported an exit status or signal
 	exitOnce sync.Once
 
-	pty atomic.Bool
+	pty     atomic.Bool
+	telling atomic.Bool // a line of Live.Tell is on its way
 	// errMu serializes writes to the client's standard error, which the target's output and our messages share.
 	// It is held over a write that can block; whoever needs an end closes the connection.
 	errMu   sync.Mutex

@@ -67,6 +67,7 @@ type session struct {
 	x11        []x11Grant    // of channels that are open
 	closing    bool          // nothing further is accepted
 	noMore     bool          // no further session channel is accepted
+	over       bool          // nobody is told anything any more
 	notices    []string      // for the first channel that can show them
 	idle       chan struct{} // set by drain, closed when the last channel is gone
 }
@@ -105,6 +106,9 @@ func (x *session) serve(ctx context.Context) Result {
 	_ = x.upstream.Close()
 	drain(x.preAuth)
 	drain(x.upMeta)
+	x.mu.Lock()
+	x.over = true
+	x.mu.Unlock()
 	x.wg.Wait()
 	x.result.Err = err
 	x.result.BytesUp, x.result.BytesDown = x.bytesUp.Load(), x.bytesDown.Load()
@@ -191,6 +195,9 @@ func (x *session) run(ctx context.Context, chans <-chan ssh.NewChannel, reqs <-c
 		x.serveGlobal(ctx, reqs)
 	})
 	x.wg.Go(func() { x.serveChannels(ctx, chans) })
+	if x.s.OnLive != nil {
+		x.s.OnLive(Live{x})
+	}
 	var err error
 	select {
 	case <-ctx.Done():

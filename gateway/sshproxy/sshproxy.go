@@ -27,7 +27,7 @@ import (
 	"weft/access"
 )
 
-// Session is one client connection to one target; the gateway fills it in. All functions but OnEvent and Tap are required.
+// Session is one client connection to one target; the gateway fills it in. All functions but OnEvent, OnLive and Tap are required.
 type Session struct {
 	ID     string
 	Email  string
@@ -52,6 +52,8 @@ type Session struct {
 	// the context of Serve before it returns, the shell, command, subsystem or forwarding that it was told of is not started. Nil:
 	// nobody asks.
 	OnEvent func(Event)
+	// OnLive is called once, when the client has been let in. Nil: nobody asks.
+	OnLive func(Live)
 	// Tap returns what a channel is to be shown to, by its number from 1. Nil, or a nil Tap: nothing.
 	Tap func(channel int) Tap
 	// Forwards is filled with what the session forwards, for whoever ends sessions when policy changes. Nil: nobody asks.
