@@ -63,7 +63,6 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		devices  = account + "/devices"
 		rules    = account + "/gateway/rules"
 		lists    = account + "/gateway/lists"
-		access   = account + "/access"
 	)
 	endpoints := map[string]serveFunc{
 		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
@@ -150,7 +149,7 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"GET " + users + "/{id}": c.getUser,
 		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
 	}
-	crud(c, endpoints, access+"/groups", ruleGroups())
+	c.accessEndpoints(endpoints, account)
 	return endpoints
 }
 
