@@ -254,6 +254,8 @@ type User struct {
 	CreatedAt         string  `json:"created_at"`
 	UpdatedAt         string  `json:"updated_at"`
 	RevokedAt         *string `json:"revoked_at"`
+	// LastSuccessfulLogin is the last enrolment or SSH login on record.
+	LastSuccessfulLogin *string `json:"last_successful_login,omitempty"`
 }
 
 // RevokeUser names the user to revoke.

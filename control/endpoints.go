@@ -145,8 +145,7 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"DELETE " + lists + "/{id}":    c.deleteList,
 		"GET " + lists + "/{id}/items": c.listItems,
 
-		"GET " + users:           c.listUsers,
-		"GET " + users + "/{id}": c.getUser,
+		"GET " + users: c.listUsers,
 		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
 	}
 	c.accessEndpoints(endpoints, account)

@@ -10,8 +10,10 @@ import (
 func reusablePolicies() resource[api.ReusablePolicy, api.PolicyWrite] {
 	return resource[api.ReusablePolicy, api.PolicyWrite]{
 		read: policyBody,
-		list: func(ctx context.Context, r *store.Reader, _ *call) ([]api.ReusablePolicy, error) { return r.ReusablePolicies(ctx) },
-		get:  (*store.Reader).ReusablePolicy, create: (*store.Tx).CreateReusablePolicy, replace: (*store.Tx).ReplaceReusablePolicy,
+		list: func(ctx context.Context, r *store.Reader, _ *call) ([]api.ReusablePolicy, error) {
+			return r.ReusablePolicies(ctx)
+		},
+		get: (*store.Reader).ReusablePolicy, create: (*store.Tx).CreateReusablePolicy, replace: (*store.Tx).ReplaceReusablePolicy,
 		remove: (*store.Tx).DeleteReusablePolicy,
 	}
 }
