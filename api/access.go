@@ -270,8 +270,15 @@ type AuditEntryResource struct {
 	Response any    `json:"response,omitempty"`
 }
 
-// CursorInfo is the result_info of a list that goes on at a cursor; an empty one ends it.
+// CursorInfo is the result_info of a list that goes on at a cursor; an empty one ends it. It has the cursor in both of the places
+// where clients look for one.
 type CursorInfo struct {
-	Count  int    `json:"count"`
-	Cursor string `json:"cursor"`
+	Count   int     `json:"count"`
+	Cursor  string  `json:"cursor"`
+	Cursors Cursors `json:"cursors"`
+}
+
+// Cursors hold the cursor after a page.
+type Cursors struct {
+	After string `json:"after"`
 }

@@ -183,6 +183,7 @@ func (c *Control) listAuditEntries(ctx context.Context, q *call) (answer, error)
 	info := api.CursorInfo{Count: len(events)}
 	if len(events) == limit {
 		info.Cursor = events[limit-1].ID
+		info.Cursors.After = info.Cursor
 	}
 	out := make([]api.AuditEntry, len(events))
 	for i := range events {
