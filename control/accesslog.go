@@ -11,9 +11,6 @@ import (
 	"weft/internal/kind"
 )
 
-// maxAccessLogPage bounds a page of the access log.
-const maxAccessLogPage = 1000
-
 // listAccessRequests is the access log. Every filter may have an operator beside it: "eq", the default, or "neq".
 func (c *Control) listAccessRequests(ctx context.Context, q *call) (answer, error) {
 	f, err := accessFilter(q)
@@ -25,7 +22,7 @@ func (c *Control) listAccessRequests(ctx context.Context, q *call) (answer, erro
 		return answer{}, err
 	}
 	if q.query.Get("per_page") == "" {
-		if p.Size, err = q.queryInt("limit", p.Size, 1, maxAccessLogPage); err != nil {
+		if p.Size, err = q.queryLimit(p.Size); err != nil {
 			return answer{}, err
 		}
 	}
@@ -94,6 +91,9 @@ func impossible(q *call, f *store.AccessFilter) {
 		}
 	}
 }
+
+// queryLimit is how many the caller wants.
+func (q *call) queryLimit(preset int) (int, error) { return q.queryInt("limit", preset, 1, maxPerPage) }
 
 // queryDirection reports whether the oldest come first.
 func (q *call) queryDirection() (oldestFirst bool, err error) {

@@ -169,7 +169,7 @@ func (c *Control) listAuditEntries(ctx context.Context, q *call) (answer, error)
 	if err != nil {
 		return answer{}, err
 	}
-	limit, err := q.queryInt("limit", defaultAuditLimit, 1, maxPerPage)
+	limit, err := q.queryLimit(defaultAuditLimit)
 	if err != nil {
 		return answer{}, err
 	}

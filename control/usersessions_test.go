@@ -24,8 +24,13 @@ func TestUsers_AreWritten(t *testing.T) {
 		t.Errorf("read %v, made %v", got, made)
 	}
 	for _, refused := range []struct{ method, path, body string }{
-		{"POST", path, `{"email":"jdoe@COMPANY.com"}`}, {"POST", path, `{"email":"nobody"}`}, {"POST", path, `{"email":""}`}, {"POST", path, `{"email":"a@b.c","nam":"x"}`},
-		{"POST", path, `{"email":"` + strings.Repeat("x", 260) + `@b.c"}`}, {"POST", path, `{"email":"a@b.c","name":"` + strings.Repeat("x", 351) + `"}`}, {"PUT", at, `{"email":"x"}`},
+		{"POST", path, `{"email":"jdoe@COMPANY.com"}`},
+		{"POST", path, `{"email":"nobody"}`},
+		{"POST", path, `{"email":""}`},
+		{"POST", path, `{"email":"a@b.c","nam":"x"}`},
+		{"POST", path, `{"email":"` + strings.Repeat("x", 260) + `@b.c"}`},
+		{"POST", path, `{"email":"a@b.c","name":"` + strings.Repeat("x", 351) + `"}`},
+		{"PUT", at, `{"email":"x"}`},
 	} {
 		if r := c.admin(t, refused.method, refused.path, refused.body); r.status != http.StatusBadRequest {
 			t.Errorf("%s %s: %d %s", refused.method, refused.body, r.status, r.raw)

@@ -117,8 +117,11 @@ func (f *AccessFilter) where() *where {
 		add("email", `email_key LIKE ? ESCAPE '\'`, "%"+escapeLike(emailKey(f.Email))+"%")
 	}
 	for _, c := range []struct{ field, column, value string }{
-		{"user_id", "user_id", f.UserID}, {"device_id", "device_id", f.DeviceID}, {"app_uid", "app_id", f.AppUID},
-		{"idp", "connection", f.Connection}, {"ray_id", "request_id", f.RayID},
+		{"user_id", "user_id", f.UserID},
+		{"device_id", "device_id", f.DeviceID},
+		{"app_uid", "app_id", f.AppUID},
+		{"idp", "connection", f.Connection},
+		{"ray_id", "request_id", f.RayID},
 	} {
 		if c.value != "" {
 			add(c.field, c.column+` = ?`, c.value)

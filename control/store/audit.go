@@ -82,8 +82,13 @@ func (a *AuditFields) add(w *where, not string) {
 		column string
 		values []string
 	}{
-		{"e.id", a.ID}, {"e.actor_id", a.ActorID}, {"e.actor_type", a.ActorType}, {"COALESCE(t.name, '')", a.ActorName}, {"e.actor_ip", a.ActorIP},
-		{"e.object_id", a.ResourceID}, {"e.object_type", a.ResourceType},
+		{"e.id", a.ID},
+		{"e.actor_id", a.ActorID},
+		{"e.actor_type", a.ActorType},
+		{"COALESCE(t.name, '')", a.ActorName},
+		{"e.actor_ip", a.ActorIP},
+		{"e.object_id", a.ResourceID},
+		{"e.object_type", a.ResourceType},
 	} {
 		w.addEither(not, c.values, func(string) string { return c.column + " = ?" })
 	}

@@ -117,9 +117,7 @@ func checkOrganization(o *api.Organization) error {
 	if err := checkName(o.Name); err != nil {
 		return err
 	}
-	if strings.ContainsFunc(o.AuthDomain, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.')
-	}) || len(o.AuthDomain) > maxAuthDomainBytes {
+	if strings.ContainsFunc(o.AuthDomain, notDomainLetter) || len(o.AuthDomain) > maxAuthDomainBytes {
 		return kind.Field("/auth_domain", "the domain is at most %d letters, digits, dots and hyphens", maxAuthDomainBytes)
 	}
 	if err := checkComment("/ui_read_only_toggle_reason", o.UIReadOnlyReason); err != nil {
@@ -145,6 +143,10 @@ func checkOrganization(o *api.Organization) error {
 		return err
 	}
 	return checkLook("/custom_pages", o.CustomPages, pageKeys)
+}
+
+func notDomainLetter(r rune) bool {
+	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.", r)
 }
 
 func checkLook(pointer string, values map[string]string, known []string) error {

@@ -10,7 +10,9 @@ import (
 	"weft/control/controltest"
 )
 
-func v0Include(email string) []any { return []any{map[string]any{"email": map[string]string{"email": email}}} }
+func v0Include(email string) []any {
+	return []any{map[string]any{"email": map[string]string{"email": email}}}
+}
 
 func TestV0_ReusablePolicies(t *testing.T) {
 	s := controltest.New(t)
