@@ -40,6 +40,9 @@ type endpoint struct {
 	stream func(ctx context.Context, q *call, w http.ResponseWriter) error
 	// stranger says that the credential is in the body.
 	stranger bool
+	// role is the security scheme of auth, "" when there is none; node is where the router has the endpoint.
+	role string
+	node *node
 }
 
 // authenticator finds out who calls, before anything else of the request is looked at.
@@ -129,12 +132,14 @@ func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) 
 		q.streams = true
 		return e.stream(ctx, q, w)
 	}
+	if ctx, err = c.withPrecondition(ctx, q, e); err != nil {
+		return err
+	}
 	a, err := e.serve(ctx, q)
 	if err != nil {
 		return err
 	}
-	c.writeAnswer(ctx, w, a)
-	return nil
+	return c.writeAnswer(ctx, w, q, a)
 }
 
 func remoteAddr(s string) netip.Addr {

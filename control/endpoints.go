@@ -17,6 +17,7 @@ func (c *Control) routes() *router {
 	}
 	for pattern, e := range map[string]*endpoint{
 		"GET " + api.PathHealth:                  {auth: authNone, serve: c.health},
+		"GET " + api.PathOpenAPI:                 {auth: authNone, stream: c.openAPI},
 		"POST " + api.PathEnrolmentKeys:          {auth: authAPI, area: areaWeft, serve: c.createEnrolmentKey},
 		"POST " + api.PathEnrol:                  {auth: authEnrol, serve: c.enrol, stranger: true},
 		"GET " + api.PathAgentSelf:               {auth: authDevice, serve: c.agentSelf},
@@ -39,6 +40,9 @@ func (c *Control) routes() *router {
 		"GET " + api.PathConnectorSync:           {auth: authConnector, stream: c.syncConnector},
 	} {
 		t.add(pattern, e)
+	}
+	for _, e := range t.served {
+		e.role = schemeOf(e.auth)
 	}
 	return t
 }
@@ -159,5 +163,5 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 }
 
 func (c *Control) health(context.Context, *call) (answer, error) {
-	return answer{result: map[string]string{"status": "ok"}}, nil
+	return answer{result: healthStatus{Status: "ok"}}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -55,3 +56,35 @@ func ManagementPatterns(c *Control) []string {
 
 // AreaOf is areaOf.
 func AreaOf(pattern string) string { return string(areaOf(pattern)) }
+
+// ServedPatterns are all routes, sorted.
+func ServedPatterns(c *Control) []string { return slices.Sorted(maps.Keys(c.router.served)) }
+
+// CataloguePatterns are what the catalogue describes.
+func CataloguePatterns() []string { return slices.Sorted(maps.Keys(fullCatalogue())) }
+
+// DescribeAnew renders the description again.
+func DescribeAnew(c *Control) ([]byte, error) { return c.describe() }
+
+// Row is one row of docs/api.md.
+type Row struct{ Method, Path, Permission, What, Tag, TagText string }
+
+// TableForTest are the rows of docs/api.md.
+func TableForTest() ([]Row, error) {
+	c := &Control{}
+	c.router = c.routes()
+	var rows []Row
+	for _, o := range c.operations() {
+		r := Row{Method: o.Method, Path: o.Path, Permission: o.Permission, What: o.Summary, Tag: o.Tag, TagText: tagText[o.Tag]}
+		if r.Permission == "" {
+			r.Permission = permissionText[o.Security]
+		}
+		rows = append(rows, r)
+	}
+	slices.SortStableFunc(rows, func(a, b Row) int { return strings.Compare(a.Tag, b.Tag) })
+	return rows, nil
+}
+
+var permissionText = map[string]string{
+	"": "none", schemeAPI: "any token", schemeDevice: "a device's token", schemeGateway: "a gateway's token", schemeConnector: "a tunnel's token",
+}

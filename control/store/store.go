@@ -151,6 +151,9 @@ type Reader struct {
 
 // View calls fn with one consistent state.
 func (s *Store) View(ctx context.Context, fn func(*Reader) error) error {
+	if r, ok := s.within(ctx); ok {
+		return fn(r)
+	}
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("begin read: %w", err)
@@ -180,6 +183,9 @@ type Tx struct {
 
 // Update calls fn in a transaction that is committed when fn returns nil and leaves nothing behind otherwise.
 func (s *Store) Update(ctx context.Context, by Actor, fn func(*Tx) error) error {
+	if _, ok := s.within(ctx); ok {
+		return errNested
+	}
 	sqlTx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin write: %w", err)
@@ -191,12 +197,17 @@ func (s *Store) Update(ctx context.Context, by Actor, fn func(*Tx) error) error 
 		return err
 	}
 	tx.revision++
+	committed, err := tx.checkPrecondition(ctx)
+	if err != nil {
+		return err
+	}
 	if err := fn(tx); err != nil {
 		return err
 	}
 	if err := sqlTx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	committed()
 	if len(tx.touched) > 0 {
 		select {
 		case s.changed <- struct{}{}:
