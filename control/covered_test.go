@@ -56,11 +56,13 @@ func checkTable(called map[string][]string) error {
 	var b strings.Builder
 	b.WriteString(apiIntroduction)
 	tag := ""
+	var missing []string
 	for _, r := range rows {
 		key := r.Method + " " + r.Path
 		tests := called[key]
 		if len(tests) == 0 {
-			return fmt.Errorf("no test had an answer of success from %s", key)
+			missing = append(missing, key)
+			continue
 		}
 		if r.Tag != tag {
 			tag = r.Tag
@@ -72,8 +74,11 @@ func checkTable(called map[string][]string) error {
 		}
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | `%s` |\n", r.Method, r.Path, r.Permission, r.What, test)
 	}
+	if len(missing) > 0 {
+		return fmt.Errorf("no test had an answer of success from\n%s", strings.Join(missing, "\n"))
+	}
 	if *update {
-		return os.WriteFile(apiDocument, []byte(b.String()), 0o600)
+		return os.WriteFile(apiDocument, []byte(b.String()), 0o644)
 	}
 	if b.String() != string(old) {
 		return fmt.Errorf("%s is not what the endpoints and their tests are; write it anew: go test ./control -update", apiDocument)
@@ -104,8 +109,8 @@ every test is compared. How to use it with Terraform: [terraform](terraform.md).
   half written. A conflict is 400, since the generated clients repeat a 409 for minutes; only the clash of a tunnel's name is 409.
 - **Permission** is what an API token needs; a token with ` + "`All`" + ` may do everything, and Write includes Read. A token of another account finds nothing (404).
 - **Two administrators.** Every GET answers with a strong ETag. PUT, PATCH and DELETE with ` + "`If-Match`" + ` are refused with 412 when the object is another one by
-  now, checked inside the transaction of the write; without it nothing changes for anybody. GET with ` + "`If-None-Match`" + ` answers 304. A POST, and a path
-  that cannot be read (a batch, a route by its prefix), refuses a condition with 400 rather than ignoring it.
+  now, checked inside the transaction of the write; without it nothing changes for anybody. GET with ` + "`If-None-Match`" + ` answers 304. A path
+  that cannot be read (a batch, a route by its prefix) refuses a condition with 400 rather than ignoring it.
 - **Lists** take ` + "`page`" + ` (from 1) and ` + "`per_page`" + ` (1 to 1000, 50 by default); past the end the result is empty. Unknown parameters are ignored.
 - **Bodies** are JSON of at most 1 MiB and 32 levels, each key once. An unknown field is refused, but for those that a client sends back from an answer.
   A content type other than JSON is 415.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"weft/control/store"
 )
 
 // FindForTest is the router's answer: the methods that the path knows, and whether this one is among them.
@@ -66,8 +68,23 @@ func CataloguePatterns() []string { return slices.Sorted(maps.Keys(fullCatalogue
 // DescribeAnew renders the description again.
 func DescribeAnew(c *Control) ([]byte, error) { return c.describe() }
 
-// Row is one row of docs/api.md.
-type Row struct{ Method, Path, Permission, What, Tag, TagText string }
+// Row is one endpoint.
+type Row struct {
+	Method, Path, Permission, What, Tag, TagText string
+	Scheme, List                                 string
+	Body, Stream                                 bool
+	// HasGet says that the path can be read.
+	HasGet bool
+}
+
+// RevisionForTest is the newest revision of the store.
+func (c *Control) RevisionForTest(ctx context.Context) (rev uint64, err error) {
+	err = c.store.View(ctx, func(r *store.Reader) (err error) {
+		rev, err = r.Revision(ctx)
+		return err
+	})
+	return rev, err
+}
 
 // TableForTest are the rows of docs/api.md.
 func TableForTest() ([]Row, error) {
@@ -75,7 +92,8 @@ func TableForTest() ([]Row, error) {
 	c.router = c.routes()
 	var rows []Row
 	for _, o := range c.operations() {
-		r := Row{Method: o.Method, Path: o.Path, Permission: o.Permission, What: o.Summary, Tag: o.Tag, TagText: tagText[o.Tag]}
+		r := Row{Method: o.Method, Path: o.Path, Permission: o.Permission, What: o.Summary, Tag: o.Tag, TagText: tagText[o.Tag], Scheme: o.Security, List: o.List, Body: o.Request != nil, Stream: o.Stream || o.Bare}
+		r.HasGet = c.router.served["GET "+o.Path] != nil && c.router.served["GET "+o.Path].serve != nil
 		if r.Permission == "" {
 			r.Permission = permissionText[o.Security]
 		}

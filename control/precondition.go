@@ -79,7 +79,8 @@ func (c *Control) withPrecondition(ctx context.Context, q *call, e *endpoint) (c
 			return err
 		}
 		if len(tagList(h, "If-Match")) > 0 && !match(h, tag) || noneMatch(h, tag) {
-			return changedMeanwhile(tag)
+			q.tooLate = changedMeanwhile(tag)
+			return q.tooLate
 		}
 		return nil
 	}), nil

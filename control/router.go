@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // router finds the endpoint of a request by its escaped path, segment by segment: a client that writes a prefix as
@@ -67,7 +68,7 @@ func (t *router) find(method string, u *url.URL) (e *endpoint, params map[string
 	n := &t.root
 	for s := range strings.SplitSeq(path, "/") {
 		value, err := url.PathUnescape(s)
-		if err != nil || value == "" {
+		if err != nil || value == "" || !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
 			return nil, nil, nil
 		}
 		switch {
