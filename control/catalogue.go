@@ -49,11 +49,19 @@ type deletedID struct {
 func crud(path, noun, list string, in, out, gone any, update string, filters ...openapi.Parameter) catalogue {
 	return catalogue{
 		"GET " + path:                 {what: "List the " + noun + "s", out: out, list: list, query: filters},
-		"POST " + path:                {what: "Create a " + noun, in: in, out: out},
-		"GET " + path + "/{id}":       {what: "Read a " + noun, out: out},
-		update + " " + path + "/{id}": {what: map[string]string{"PUT": "Replace a ", "PATCH": "Change a "}[update] + noun, in: in, out: out},
-		"DELETE " + path + "/{id}":    {what: "Delete a " + noun, out: gone},
+		"POST " + path:                {what: "Create " + one(noun), in: in, out: out},
+		"GET " + path + "/{id}":       {what: "Read " + one(noun), out: out},
+		update + " " + path + "/{id}": {what: map[string]string{"PUT": "Replace ", "PATCH": "Change "}[update] + one(noun), in: in, out: out},
+		"DELETE " + path + "/{id}":    {what: "Delete " + one(noun), out: gone},
 	}
+}
+
+// one is a noun with its article.
+func one(noun string) string {
+	if strings.ContainsAny(noun[:1], "aeio") {
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 // with adds entries, replacing those of the same pattern.

@@ -17,6 +17,15 @@ func weftCatalogue() catalogue {
 		"GET " + api.PathOpenAPI:  {what: "This document", out: map[string]any{}, bare: true},
 		"POST " + api.PathExplain: {what: "Say in full why a user may or may not reach a target", in: api.ExplainRequest{}, out: api.Explain{}},
 
+		"GET " + api.PathImpact: {
+			what: "Say who would lose or gain what by a change, without making it", out: api.Impact{},
+			query: []openapi.Parameter{
+				{Name: "change", Required: true, Enum: api.Changes}, {Name: "id", Required: true, What: "of what is changed"},
+				{Name: "to", What: "the new name, or the tunnel that a route is to lead to"},
+				{Name: "application", What: "of a policy"}, {Name: "cascade", Type: "boolean", What: "delete the routes of a tunnel with it"},
+			},
+		},
+
 		"POST " + api.PathEnrolmentKeys:          {what: "Create an enrolment string for a user", in: api.NewEnrolmentKey{}, out: api.EnrolmentKey{}},
 		"POST " + api.PathGateways:               {what: "Create a gateway and its token", in: api.NewGateway{}, out: api.NewGatewayResult{}},
 		"GET " + api.PathSSHCAs:                  {what: "List the SSH authorities: of logins and of host keys", out: api.SSHCAs{}},

@@ -164,6 +164,7 @@ func (c *Control) open() error {
 	}
 	c.hub = newHub(c.store, c.log)
 	c.hub.explainAlmost = c.cfg.ExplainAlmost
+	c.store.SetImpact(c.auditedImpact)
 	if c.listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", c.cfg.Listen); err != nil {
 		return kind.New(kind.Unavailable, "cannot listen on %s", c.cfg.Listen).WithCause(err).
 			WithHint("another program may have the port; choose another one")

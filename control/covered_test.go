@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -70,7 +71,7 @@ func checkTable(called map[string][]string) error {
 		}
 		test := named[key]
 		if !slices.Contains(tests, test) {
-			test = tests[0]
+			test = slices.MinFunc(tests, func(a, b string) int { return cmp.Or(general(a)-general(b), strings.Compare(a, b)) })
 		}
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | `%s` |\n", r.Method, r.Path, r.Permission, r.What, test)
 	}
@@ -84,6 +85,17 @@ func checkTable(called map[string][]string) error {
 		return fmt.Errorf("%s is not what the endpoints and their tests are; write it anew: go test ./control -update", apiDocument)
 	}
 	return nil
+}
+
+// general is smaller for the tests that are about the endpoint itself.
+func general(test string) int {
+	switch {
+	case strings.Contains(test, "_As") || strings.HasPrefix(test, "TestReplay"):
+		return 0
+	case strings.HasPrefix(test, "TestEverything"), strings.HasPrefix(test, "TestTable"):
+		return 1
+	}
+	return 2
 }
 
 // testsIn are the tests that a document names, by "METHOD path".

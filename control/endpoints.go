@@ -37,6 +37,7 @@ func (c *Control) routes() *router {
 		"POST " + api.PathGatewayAnswers:         {auth: authGateway, serve: c.hearGateway},
 		"GET " + api.PathAgentGateways:           {auth: authDevice, serve: c.agentGateways},
 		"POST " + api.PathExplain:                {auth: authAPI, area: areaWeft, reads: true, serve: c.explain},
+		"GET " + api.PathImpact:                  {auth: authAPI, area: areaWeft, reads: true, serve: c.impact},
 		"GET " + api.PathConnectorSync:           {auth: authConnector, stream: c.syncConnector},
 	} {
 		t.add(pattern, e)

@@ -106,3 +106,22 @@ func TableForTest() ([]Row, error) {
 var permissionText = map[string]string{
 	"": "none", schemeAPI: "any token", schemeDevice: "a device's token", schemeGateway: "a gateway's token", schemeConnector: "a tunnel's token",
 }
+
+// SettleForTest waits until the current view is that of the newest revision.
+func (c *Control) SettleForTest(ctx context.Context) error {
+	rev, err := c.RevisionForTest(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.hub.at(ctx, rev)
+	return err
+}
+
+// AuditForTest are the newest audit events.
+func (c *Control) AuditForTest(ctx context.Context, n int) (list []store.AuditEvent, err error) {
+	err = c.store.View(ctx, func(r *store.Reader) (err error) {
+		list, err = r.AuditEvents(ctx, n)
+		return err
+	})
+	return list, err
+}

@@ -43,6 +43,7 @@ type Store struct {
 	now         func() time.Time
 	account     Account
 	changed     chan struct{}
+	impact      func([]Change) any
 }
 
 // Open opens, creates or migrates the store. Close it.
@@ -179,6 +180,9 @@ type Tx struct {
 	time     time.Time
 	revision uint64
 	touched  map[string]bool
+	// changes are what was written so far; lastEvent is the ID of the newest audit event.
+	changes   []Change
+	lastEvent string
 }
 
 // Update calls fn in a transaction that is committed when fn returns nil and leaves nothing behind otherwise.
@@ -202,6 +206,9 @@ func (s *Store) Update(ctx context.Context, by Actor, fn func(*Tx) error) error 
 		return err
 	}
 	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.auditImpact(ctx); err != nil {
 		return err
 	}
 	if err := sqlTx.Commit(); err != nil {
