@@ -44,20 +44,20 @@ type deletedID struct {
 	ID string `json:"id"`
 }
 
-// crud are the entries of an ordinary resource at a path: in is what is written, out what comes back, gone the result of
+// entriesOf are the entries of an ordinary resource at a path: in is what is written, out what comes back, gone the result of
 // a deletion.
-func crud(path, noun, list string, in, out, gone any, update string, filters ...openapi.Parameter) catalogue {
+func entriesOf(path, noun, list string, in, out, gone any, update string, filters ...openapi.Parameter) catalogue {
 	return catalogue{
 		"GET " + path:                 {what: "List the " + noun + "s", out: out, list: list, query: filters},
-		"POST " + path:                {what: "Create " + one(noun), in: in, out: out},
-		"GET " + path + "/{id}":       {what: "Read " + one(noun), out: out},
-		update + " " + path + "/{id}": {what: map[string]string{"PUT": "Replace ", "PATCH": "Change "}[update] + one(noun), in: in, out: out},
-		"DELETE " + path + "/{id}":    {what: "Delete " + one(noun), out: gone},
+		"POST " + path:                {what: "Create " + withArticle(noun), in: in, out: out},
+		"GET " + path + "/{id}":       {what: "Read " + withArticle(noun), out: out},
+		update + " " + path + "/{id}": {what: map[string]string{"PUT": "Replace ", "PATCH": "Change "}[update] + withArticle(noun), in: in, out: out},
+		"DELETE " + path + "/{id}":    {what: "Delete " + withArticle(noun), out: gone},
 	}
 }
 
-// one is a noun with its article.
-func one(noun string) string {
+// withArticle is a noun with its article.
+func withArticle(noun string) string {
 	if strings.ContainsAny(noun[:1], "aeio") {
 		return "an " + noun
 	}

@@ -16,7 +16,7 @@ func targetCatalogue() catalogue {
 			{Name: "order", Enum: []string{"hostname", "created_at"}}, {Name: "direction", Enum: []string{"asc", "desc"}},
 		})
 	const path = "~/infrastructure/targets"
-	return crud(path, "target", openapi.Paged, api.TargetWrite{}, api.Target{}, deletedID{}, "PUT", filters...).with(catalogue{
+	return entriesOf(path, "target", openapi.Paged, api.TargetWrite{}, api.Target{}, deletedID{}, "PUT", filters...).with(catalogue{
 		"PUT " + path + "/batch":         {what: "Create up to 1000 targets, all or none", in: []api.TargetWrite{}, out: api.Target{}, list: openapi.Whole},
 		"DELETE " + path + "/batch":      {what: "Delete up to 1000 targets, all or none (older form)", in: api.TargetIDs{}},
 		"POST " + path + "/batch_delete": {what: "Delete up to 1000 targets, all or none", in: api.TargetIDs{}},
@@ -29,11 +29,11 @@ func networkCatalogue() catalogue {
 		routes   = "~/teamnet/routes"
 		tunnels  = "~/cfd_tunnel"
 	)
-	all := crud(networks, "virtual network", openapi.Whole, api.VirtualNetworkWrite{}, api.VirtualNetwork{}, api.VirtualNetwork{}, "PATCH",
+	all := entriesOf(networks, "virtual network", openapi.Whole, api.VirtualNetworkWrite{}, api.VirtualNetwork{}, api.VirtualNetwork{}, "PATCH",
 		params(text("id", "name"), kinds("boolean", "is_default", "is_default_network", "is_deleted"))...)
-	all.with(crud(routes, "route", openapi.Paged, api.RouteWrite{}, api.Route{}, api.Route{}, "PATCH", params(
+	all.with(entriesOf(routes, "route", openapi.Paged, api.RouteWrite{}, api.Route{}, api.Route{}, "PATCH", params(
 		text("route_id", "tunnel_id", "virtual_network_id", "comment"), kinds("boolean", "is_deleted"), kinds("prefix", "network_subset", "network_superset"))...))
-	all.with(crud(tunnels, "tunnel", openapi.Paged, tunnelInput{}, api.Tunnel{}, api.Tunnel{}, "PATCH",
+	all.with(entriesOf(tunnels, "tunnel", openapi.Paged, tunnelInput{}, api.Tunnel{}, api.Tunnel{}, "PATCH",
 		params(text("name", "uuid", "include_prefix", "exclude_prefix"), kinds("boolean", "is_deleted"))...))
 	return all.with(catalogue{
 		"POST " + routes + "/network/{network}":   {what: "Create a route (older form)", in: api.RouteWrite{}, out: api.Route{}},
@@ -52,9 +52,9 @@ func applicationCatalogue() catalogue {
 		apps   = "~/access/apps"
 		groups = "~/access/groups"
 	)
-	all := crud(apps, "application", openapi.Paged, api.ApplicationWrite{}, api.Application{}, deletedID{}, "PUT", params(
+	all := entriesOf(apps, "application", openapi.Paged, api.ApplicationWrite{}, api.Application{}, deletedID{}, "PUT", params(
 		text("name", "aud", "search", "domain"), kinds("boolean", "exact"), []openapi.Parameter{{Name: "target_attributes", Repeated: true, What: "key=value"}})...)
-	all.with(crud(groups, "rule group", openapi.Paged, api.RuleGroupWrite{}, api.RuleGroup{}, deletedID{}, "PUT", text("name", "search")...))
+	all.with(entriesOf(groups, "rule group", openapi.Paged, api.RuleGroupWrite{}, api.RuleGroup{}, deletedID{}, "PUT", text("name", "search")...))
 	return all.with(catalogue{
 		"GET " + apps + "/{id}/policies":             {what: "List the policies of an application", out: api.Policy{}, list: openapi.Paged},
 		"POST " + apps + "/{id}/policies":            {what: "Create a policy of an application", in: api.PolicyWrite{}, out: api.Policy{}},
@@ -96,8 +96,8 @@ func ruleCatalogue() catalogue {
 		rules = "~/gateway/rules"
 		lists = "~/gateway/lists"
 	)
-	all := crud(rules, "network rule", openapi.Whole, api.NetworkRuleWrite{}, api.NetworkRule{}, struct{}{}, "PUT")
-	all.with(crud(lists, "list", openapi.Whole, api.ListWrite{}, api.List{}, struct{}{}, "PUT"))
+	all := entriesOf(rules, "network rule", openapi.Whole, api.NetworkRuleWrite{}, api.NetworkRule{}, struct{}{}, "PUT")
+	all.with(entriesOf(lists, "list", openapi.Whole, api.ListWrite{}, api.List{}, struct{}{}, "PUT"))
 	return all.with(catalogue{
 		"GET " + rules + "/tenant":     {what: "List the rules from above the account: there are none", out: api.NetworkRule{}, list: openapi.Whole},
 		"PATCH " + rules + "/{id}":     {what: "Change a network rule", in: api.NetworkRuleWrite{}, out: api.NetworkRule{}},
