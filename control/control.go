@@ -66,6 +66,8 @@ type Config struct {
 	ExplainAlmost bool
 	// Logger defaults to discarding.
 	Logger *slog.Logger
+	// Around, if not nil, goes around the handler of all requests; controltest watches the answers by it.
+	Around func(http.Handler) http.Handler
 	// Now is the clock of certificates and records; nil means time.Now.
 	Now func() time.Time
 }
@@ -116,8 +118,10 @@ type Control struct {
 	listener   net.Listener
 	publicURL  string
 	ready      chan struct{}
-	closeOnce  sync.Once
-	closeErr   error
+	// description renders the OpenAPI document once.
+	description func() ([]byte, error)
+	closeOnce   sync.Once
+	closeErr    error
 }
 
 // New opens the store and the listener, so that URL is known; nothing is answered before Run. Whoever does not call
@@ -141,6 +145,7 @@ func New(cfg Config) (*Control, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	c.router = c.routes()
+	c.description = sync.OnceValues(c.describe)
 	return c, nil
 }
 
@@ -159,6 +164,7 @@ func (c *Control) open() error {
 	}
 	c.hub = newHub(c.store, c.log)
 	c.hub.explainAlmost = c.cfg.ExplainAlmost
+	c.store.SetImpact(c.auditedImpact)
 	if c.listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", c.cfg.Listen); err != nil {
 		return kind.New(kind.Unavailable, "cannot listen on %s", c.cfg.Listen).WithCause(err).
 			WithHint("another program may have the port; choose another one")
@@ -275,8 +281,12 @@ func (c *Control) Run(ctx context.Context) error {
 }
 
 func (c *Control) server(ctx context.Context) *http.Server {
+	var handler http.Handler = c
+	if c.cfg.Around != nil {
+		handler = c.cfg.Around(c)
+	}
 	return &http.Server{
-		Handler: c,
+		Handler: handler,
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12, GetCertificate: c.certs.certificate,
 		},

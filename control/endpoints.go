@@ -17,6 +17,7 @@ func (c *Control) routes() *router {
 	}
 	for pattern, e := range map[string]*endpoint{
 		"GET " + api.PathHealth:                  {auth: authNone, serve: c.health},
+		"GET " + api.PathOpenAPI:                 {auth: authNone, stream: c.openAPI},
 		"POST " + api.PathEnrolmentKeys:          {auth: authAPI, area: areaWeft, serve: c.createEnrolmentKey},
 		"POST " + api.PathEnrol:                  {auth: authEnrol, serve: c.enrol, stranger: true},
 		"GET " + api.PathAgentSelf:               {auth: authDevice, serve: c.agentSelf},
@@ -36,9 +37,13 @@ func (c *Control) routes() *router {
 		"POST " + api.PathGatewayAnswers:         {auth: authGateway, serve: c.hearGateway},
 		"GET " + api.PathAgentGateways:           {auth: authDevice, serve: c.agentGateways},
 		"POST " + api.PathExplain:                {auth: authAPI, area: areaWeft, reads: true, serve: c.explain},
+		"GET " + api.PathImpact:                  {auth: authAPI, area: areaWeft, reads: true, serve: c.impact},
 		"GET " + api.PathConnectorSync:           {auth: authConnector, stream: c.syncConnector},
 	} {
 		t.add(pattern, e)
+	}
+	for _, e := range t.served {
+		e.role = schemeOf(e.auth)
 	}
 	return t
 }
@@ -153,5 +158,5 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 }
 
 func (c *Control) health(context.Context, *call) (answer, error) {
-	return answer{result: map[string]string{"status": "ok"}}, nil
+	return answer{result: healthStatus{Status: "ok"}}, nil
 }

@@ -14,7 +14,7 @@ import (
 	"weft/control/controltest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(covering{m}) }
 
 // rawClient sends requests as foreign clients do.
 type rawClient struct {

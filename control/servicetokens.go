@@ -5,7 +5,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"weft/api"
 	"weft/control/store"
@@ -32,20 +31,23 @@ func listServiceTokens(ctx context.Context, r *store.Reader, q *call) ([]api.Ser
 }
 
 func (c *Control) rotateServiceToken(ctx context.Context, q *call) (answer, error) {
-	return write(ctx, c, q, readRotation, func(tx *store.Tx, until *time.Time) (api.ServiceToken, error) {
+	return write(ctx, c, q, readRotation, func(tx *store.Tx, until *string) (api.ServiceToken, error) {
 		return tx.RotateServiceToken(ctx, q.params["id"], until)
 	})
 }
 
+// rotation says how long the former secret stays good; without it, no longer.
+type rotation struct {
+	PreviousExpiresAt *string `json:"previous_client_secret_expires_at" openapi:"format=date-time"`
+}
+
 // readRotation reads a body that one of the clients leaves out.
-func readRotation(q *call) (*time.Time, error) {
+func readRotation(q *call) (*string, error) {
 	raw, err := q.rawBody()
 	if err != nil || len(bytes.TrimSpace(raw)) == 0 || string(bytes.TrimSpace(raw)) == "null" {
 		return nil, err
 	}
-	var in struct {
-		PreviousExpiresAt *time.Time `json:"previous_client_secret_expires_at"`
-	}
+	var in rotation
 	err = strictjson.Decode(raw, &in)
 	return in.PreviousExpiresAt, err
 }

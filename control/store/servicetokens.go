@@ -107,12 +107,19 @@ func (tx *Tx) ReplaceServiceToken(ctx context.Context, id string, in api.Service
 		var secret api.Secret
 		switch v := deref(in.SecretVersion); v {
 		case 0, t.SecretVersion:
-			if in.PreviousExpiresAt != nil && t.former != "" {
-				at := Stamp(*in.PreviousExpiresAt)
-				t.PreviousExpiresAt = &at
+			if t.former != "" {
+				if until, err := formerUntil(in.PreviousExpiresAt); err != nil {
+					return "", err
+				} else if !until.IsZero() {
+					t.PreviousExpiresAt = new(Stamp(until))
+				}
 			}
 		case t.SecretVersion + 1:
-			secret = tx.rotate(t, in.PreviousExpiresAt)
+			until, err := formerUntil(in.PreviousExpiresAt)
+			if err != nil {
+				return "", err
+			}
+			secret = tx.rotate(t, until)
 		default:
 			return "", kind.Field("/client_secret_version", "the present secret is version %d; the next one makes a new secret", t.SecretVersion)
 		}
@@ -121,8 +128,26 @@ func (tx *Tx) ReplaceServiceToken(ctx context.Context, id string, in api.Service
 }
 
 // RotateServiceToken makes a new secret, which is in the answer; the former one is good until then, or no longer for nil.
-func (tx *Tx) RotateServiceToken(ctx context.Context, id string, until *time.Time) (api.ServiceToken, error) {
-	return tx.changeServiceToken(ctx, id, "service_token.rotate", func(t *serviceToken) (api.Secret, error) { return tx.rotate(t, until), nil })
+func (tx *Tx) RotateServiceToken(ctx context.Context, id string, until *string) (api.ServiceToken, error) {
+	return tx.changeServiceToken(ctx, id, "service_token.rotate", func(t *serviceToken) (api.Secret, error) {
+		at, err := formerUntil(until)
+		if err != nil {
+			return "", err
+		}
+		return tx.rotate(t, at), nil
+	})
+}
+
+// formerUntil reads until when a former secret is good; zero for nothing said.
+func formerUntil(s *string) (time.Time, error) {
+	if s == nil || *s == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, *s)
+	if err != nil {
+		return at, kind.Field("/previous_client_secret_expires_at", "%q is not a time of RFC 3339", clip(*s))
+	}
+	return at, nil
 }
 
 // RefreshServiceToken counts the token's duration from now.
@@ -225,15 +250,14 @@ func (tx *Tx) expiry(t *serviceToken) error {
 	return nil
 }
 
-func (tx *Tx) rotate(t *serviceToken, until *time.Time) api.Secret {
+func (tx *Tx) rotate(t *serviceToken, until time.Time) api.Secret {
 	former := t.hash
 	t.SecretVersion++
 	t.PreviousExpiresAt = nil
-	if until == nil || !until.After(tx.time) {
-		former = ""
+	if until.After(tx.time) {
+		t.PreviousExpiresAt = new(Stamp(until))
 	} else {
-		at := Stamp(*until)
-		t.PreviousExpiresAt = &at
+		former = ""
 	}
 	return t.renew(former)
 }

@@ -47,6 +47,7 @@ type Store struct {
 	changed     chan struct{}
 	// maxAccessEvents bounds the access log.
 	maxAccessEvents int
+	impact          func([]Change) any
 }
 
 // Open opens, creates or migrates the store. Close it.
@@ -158,6 +159,9 @@ type Reader struct {
 
 // View calls fn with one consistent state.
 func (s *Store) View(ctx context.Context, fn func(*Reader) error) error {
+	if r, ok := s.within(ctx); ok {
+		return fn(r)
+	}
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("begin read: %w", err)
@@ -185,10 +189,16 @@ type Tx struct {
 	time     time.Time
 	revision uint64
 	touched  map[string]bool
+	// changes are what was written so far; lastEvent is the ID of the newest audit event.
+	changes   []Change
+	lastEvent string
 }
 
 // Update calls fn in a transaction that is committed when fn returns nil and leaves nothing behind otherwise.
 func (s *Store) Update(ctx context.Context, by Actor, fn func(*Tx) error) error {
+	if _, ok := s.within(ctx); ok {
+		return errNested
+	}
 	sqlTx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin write: %w", err)
@@ -200,12 +210,20 @@ func (s *Store) Update(ctx context.Context, by Actor, fn func(*Tx) error) error 
 		return err
 	}
 	tx.revision++
+	committed, err := tx.checkPrecondition(ctx)
+	if err != nil {
+		return err
+	}
 	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.auditImpact(ctx); err != nil {
 		return err
 	}
 	if err := sqlTx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	committed()
 	if len(tx.touched) > 0 {
 		select {
 		case s.changed <- struct{}{}:
