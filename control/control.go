@@ -69,6 +69,8 @@ type Config struct {
 	SSHKeys sshca.KeySource
 	// Logger defaults to discarding.
 	Logger *slog.Logger
+	// Around, if not nil, goes around the handler of all requests; controltest watches the answers by it.
+	Around func(http.Handler) http.Handler
 	// Now is the clock of certificates and records; nil means time.Now.
 	Now func() time.Time
 }
@@ -129,6 +131,8 @@ type Control struct {
 	watches    chan struct{} // of sessions, at once
 	// killTimeout is killTimeout but in tests.
 	killTimeout atomic.Int64
+	// description renders the OpenAPI document once.
+	description func() ([]byte, error)
 }
 
 // New opens the store and the listener, so that URL is known; nothing is answered before Run. Whoever does not call
@@ -153,6 +157,7 @@ func New(cfg Config) (*Control, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	c.router = c.routes()
+	c.description = sync.OnceValues(c.describe)
 	return c, nil
 }
 
@@ -165,6 +170,7 @@ func (c *Control) open() error {
 	}
 	c.hub = newHub(c.store, c.log)
 	c.hub.explainAlmost = c.cfg.ExplainAlmost
+	c.store.SetImpact(c.auditedImpact)
 	if c.store.Shared() {
 		c.replicas = newReplicas(c.store, c.log, c.streams, c.questions)
 		c.streams.others, c.questions.others = c.replicas, c.replicas
@@ -250,6 +256,7 @@ func (c *Control) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { c.lastSeen.run(ctx, c.store, c.log) })
 	wg.Go(func() { c.lastUsed.run(ctx, c.store, c.log) })
+	wg.Go(func() { c.keepHouse(ctx) })
 	srv := c.server(ctx)
 	failed := make(chan error, 1)
 	wg.Go(func() {
@@ -276,8 +283,12 @@ func (c *Control) Run(ctx context.Context) error {
 }
 
 func (c *Control) server(ctx context.Context) *http.Server {
+	var handler http.Handler = c
+	if c.cfg.Around != nil {
+		handler = c.cfg.Around(c)
+	}
 	return &http.Server{
-		Handler: c,
+		Handler: handler,
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12, GetCertificate: c.certs.certificate,
 		},

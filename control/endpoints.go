@@ -51,11 +51,16 @@ func (c *Control) routes() *router {
 		"GET " + api.PathSessions:                       {auth: authAPI, area: areaZeroTrust, reads: true, serve: c.listSessions},
 		"GET " + api.PathSessionsWatch:                  {auth: authAPI, area: areaZeroTrust, reads: true, stream: c.watchSessions},
 		"DELETE " + api.PathSessions + "/{id}":          {auth: authAPI, area: areaZeroTrust, serve: c.killSession},
+		"GET " + api.PathOpenAPI:                        {auth: authNone, stream: c.openAPI},
+		"GET " + api.PathImpact:                         {auth: authAPI, area: areaWeft, reads: true, serve: c.impact},
 	} {
 		t.add(pattern, e)
 	}
 	for pattern, e := range c.sessionSettingsEndpoints() {
 		t.add(pattern, e)
+	}
+	for _, e := range t.served {
+		e.role = schemeOf(e.auth)
 	}
 	return t
 }
@@ -80,9 +85,8 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		devices  = account + "/devices"
 		rules    = account + "/gateway/rules"
 		lists    = account + "/gateway/lists"
-		groups   = account + "/access/groups"
 	)
-	m := map[string]serveFunc{
+	endpoints := map[string]serveFunc{
 		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
 		"GET " + account + "/tokens/verify":                 c.verifyToken,
 
@@ -163,20 +167,14 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"DELETE " + lists + "/{id}":    c.deleteList,
 		"GET " + lists + "/{id}/items": c.listItems,
 
-		"GET " + groups:              c.listRuleGroups,
-		"POST " + groups:             c.createRuleGroup,
-		"GET " + groups + "/{id}":    c.getRuleGroup,
-		"PUT " + groups + "/{id}":    c.replaceRuleGroup,
-		"DELETE " + groups + "/{id}": c.deleteRuleGroup,
-
-		"GET " + users:           c.listUsers,
-		"GET " + users + "/{id}": c.getUser,
+		"GET " + users: c.listUsers,
 		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
 	}
-	maps.Copy(m, c.auditSSHEndpoints(account+"/gateway/audit_ssh_settings"))
-	return m
+	maps.Copy(endpoints, c.auditSSHEndpoints(account+"/gateway/audit_ssh_settings"))
+	c.accessEndpoints(endpoints, account)
+	return endpoints
 }
 
 func (c *Control) health(context.Context, *call) (answer, error) {
-	return answer{result: map[string]string{"status": "ok"}}, nil
+	return answer{result: healthStatus{Status: "ok"}}, nil
 }

@@ -5,11 +5,15 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // router finds the endpoint of a request by its escaped path, segment by segment: a client that writes a prefix as
 // 10.0.0.0%2F24 means one segment, and nothing is ever cleaned or redirected.
-type router struct{ root node }
+type router struct {
+	root   node
+	served map[string]*endpoint // by pattern
+}
 
 type node struct {
 	literal   map[string]*node
@@ -32,6 +36,10 @@ func (t *router) add(pattern string, e *endpoint) {
 		panic("two endpoints for " + pattern)
 	}
 	n.endpoints[method] = e
+	if t.served == nil {
+		t.served = map[string]*endpoint{}
+	}
+	t.served[pattern], e.node = e, n
 }
 
 func (n *node) child(segment string) *node {
@@ -60,7 +68,7 @@ func (t *router) find(method string, u *url.URL) (e *endpoint, params map[string
 	n := &t.root
 	for s := range strings.SplitSeq(path, "/") {
 		value, err := url.PathUnescape(s)
-		if err != nil || value == "" {
+		if err != nil || value == "" || !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
 			return nil, nil, nil
 		}
 		switch {

@@ -12,38 +12,28 @@ import (
 	"weft/internal/kind"
 )
 
-// read answers with what get finds in one state.
-func read[T any](c *Control, get func(context.Context, *store.Reader, *call) (T, error)) serveFunc {
+// reading is look as an endpoint.
+func reading[T any](c *Control, get func(context.Context, *store.Reader, *call) (T, error)) serveFunc {
 	return func(ctx context.Context, q *call) (answer, error) {
-		var out T
-		err := c.store.View(ctx, func(r *store.Reader) (err error) {
-			out, err = get(ctx, r, q)
-			return err
-		})
-		return answer{result: out}, err
+		return look(ctx, c, func(r *store.Reader) (T, error) { return get(ctx, r, q) })
 	}
 }
 
-// write decodes a body strictly, but for what is noise, and answers with what put makes of it in one transaction.
-func write[In, Out any](c *Control, put func(context.Context, *store.Tx, *call, *In) (Out, error), noise ...string) serveFunc {
+// writing is write as an endpoint, with a body that is decoded strictly, but for what is noise.
+func writing[In, Out any](c *Control, put func(context.Context, *store.Tx, *call, *In) (Out, error), noise ...string) serveFunc {
 	return func(ctx context.Context, q *call) (answer, error) {
-		var in In
-		if err := q.body(&in, noise...); err != nil {
-			return answer{}, err
+		body := func(q *call) (in In, err error) {
+			err = q.body(&in, noise...)
+			return in, err
 		}
-		return change(c, func(ctx context.Context, tx *store.Tx, q *call) (Out, error) { return put(ctx, tx, q, &in) })(ctx, q)
+		return write(ctx, c, q, body, func(tx *store.Tx, in In) (Out, error) { return put(ctx, tx, q, &in) })
 	}
 }
 
-// change answers with what do, which needs no body, does in one transaction.
-func change[Out any](c *Control, do func(context.Context, *store.Tx, *call) (Out, error)) serveFunc {
+// changing is change as an endpoint.
+func changing[T any](c *Control, do func(context.Context, *store.Tx, *call) (T, error)) serveFunc {
 	return func(ctx context.Context, q *call) (answer, error) {
-		var out Out
-		err := c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
-			out, err = do(ctx, tx, q)
-			return err
-		})
-		return answer{result: out}, err
+		return change(ctx, c, q, func(tx *store.Tx) (T, error) { return do(ctx, tx, q) })
 	}
 }
 
@@ -51,38 +41,38 @@ func change[Out any](c *Control, do func(context.Context, *store.Tx, *call) (Out
 func (c *Control) sessionSettingsEndpoints() map[string]*endpoint {
 	one := api.PathRecordingApplications + "/{id}"
 	return map[string]*endpoint{
-		"GET " + api.PathRecordingSettings: {auth: authAPI, area: areaSSH, reads: true, serve: read(c,
+		"GET " + api.PathRecordingSettings: {auth: authAPI, area: areaSSH, reads: true, serve: reading(c,
 			func(ctx context.Context, r *store.Reader, _ *call) (api.RecordingSettings, error) {
 				return r.RecordingSettings(ctx)
 			})},
-		"PUT " + api.PathRecordingSettings: {auth: authAPI, area: areaSSH, serve: write(c,
+		"PUT " + api.PathRecordingSettings: {auth: authAPI, area: areaSSH, serve: writing(c,
 			func(ctx context.Context, tx *store.Tx, _ *call, in *api.RecordingSetting) (api.RecordingSetting, error) {
 				return *in, tx.SetRecording(ctx, *in)
 			})},
-		"GET " + one: {auth: authAPI, area: areaSSH, reads: true, serve: read(c,
+		"GET " + one: {auth: authAPI, area: areaSSH, reads: true, serve: reading(c,
 			func(ctx context.Context, r *store.Reader, q *call) (api.RecordingApplication, error) {
 				return r.RecordingSetting(ctx, q.params["id"])
 			})},
-		"PUT " + one: {auth: authAPI, area: areaSSH, serve: write(c,
+		"PUT " + one: {auth: authAPI, area: areaSSH, serve: writing(c,
 			func(ctx context.Context, tx *store.Tx, q *call, in *api.RecordingSetting) (api.RecordingApplication, error) {
 				return tx.SetApplicationRecording(ctx, q.params["id"], *in)
 			})},
-		"DELETE " + one: {auth: authAPI, area: areaSSH, serve: change(c,
+		"DELETE " + one: {auth: authAPI, area: areaSSH, serve: changing(c,
 			func(ctx context.Context, tx *store.Tx, q *call) (map[string]string, error) {
 				return map[string]string{"application_id": q.params["id"]}, tx.DeleteApplicationRecording(ctx, q.params["id"])
 			})},
-		"GET " + api.PathGateways:                 {auth: authAPI, area: areaWeft, reads: true, serve: read(c, c.listGateways)},
-		"PUT " + api.PathGateways + "/{id}/drain": {auth: authAPI, area: areaWeft, serve: write(c, c.drainGateway)},
+		"GET " + api.PathGateways:                 {auth: authAPI, area: areaWeft, reads: true, serve: reading(c, c.listGateways)},
+		"PUT " + api.PathGateways + "/{id}/drain": {auth: authAPI, area: areaWeft, serve: writing(c, c.drainGateway)},
 	}
 }
 
 // auditSSHEndpoints are those of the public API's audit_ssh_settings.
 func (c *Control) auditSSHEndpoints(path string) map[string]serveFunc {
 	return map[string]serveFunc{
-		"GET " + path: read(c, func(ctx context.Context, r *store.Reader, _ *call) (api.AuditSSHSettings, error) {
+		"GET " + path: reading(c, func(ctx context.Context, r *store.Reader, _ *call) (api.AuditSSHSettings, error) {
 			return r.AuditSSHSettings(ctx)
 		}),
-		"PUT " + path: write(c, putAuditSSH, "seed_id", "created_at", "updated_at"),
+		"PUT " + path: writing(c, putAuditSSH, "seed_id", "created_at", "updated_at"),
 		// The public API's seed is what the proxy's host key identity is made from; here that is the host CA, and the next one signs.
 		"POST " + path + "/rotate_seed": func(ctx context.Context, q *call) (answer, error) {
 			var s api.AuditSSHSettings

@@ -55,7 +55,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w (see %q)", err, cmd.CommandPath()+" --help")}
 	})
 	root.AddCommand(
-		newControl(), newGateway(), newConnector(), newDev(), newEnrolment(), newExplain(), newHostKey(), newProbe(), newRecording(), newSession(), newSSHCA(), newToken(), newVersion(),
+		newControl(), newGateway(), newConnector(), newDev(), newEnrolment(), newExplain(), newHostKey(), newImpact(), newProbe(), newRecording(), newSession(), newSSHCA(), newToken(), newVersion(),
 	)
 	return root
 }
