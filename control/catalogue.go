@@ -24,6 +24,8 @@ type entry struct {
 	query        []openapi.Parameter
 	note         string
 	bare         bool
+	// media is the type of a bare answer that is not JSON.
+	media string
 }
 
 type catalogue map[string]entry
@@ -31,7 +33,7 @@ type catalogue map[string]entry
 // fullCatalogue is the table of everything that is served; "~" in it stands for the account's path.
 func fullCatalogue() catalogue {
 	all := catalogue{}
-	for _, part := range []catalogue{targetCatalogue(), networkCatalogue(), applicationCatalogue(), deviceCatalogue(), ruleCatalogue(), accessCatalogue(), weftCatalogue()} {
+	for _, part := range []catalogue{targetCatalogue(), networkCatalogue(), applicationCatalogue(), deviceCatalogue(), ruleCatalogue(), accessCatalogue(), sshCatalogue(), sessionCatalogue(), weftCatalogue()} {
 		for pattern, e := range part {
 			all[strings.Replace(pattern, "~", api.PathManagement+"/accounts/{account}", 1)] = e
 		}
@@ -170,7 +172,7 @@ func operation(pattern string, e *endpoint, x entry) openapi.Operation {
 	method, path, _ := strings.Cut(pattern, " ")
 	o := openapi.Operation{
 		Method: method, Path: path, Summary: x.what, Description: x.note, Request: x.in, RequestOptional: x.bodyOptional,
-		Result: x.out, List: x.list, Query: x.query, Stream: e.stream != nil && !x.bare, Bare: x.bare, Stability: "stable",
+		Result: x.out, List: x.list, Query: x.query, Stream: e.stream != nil && !x.bare, Bare: x.bare, Media: x.media, Stability: "stable",
 	}
 	switch {
 	case e.area == areaOwn:

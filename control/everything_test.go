@@ -61,6 +61,9 @@ func newEverything(t *testing.T) *everything {
 	users := w.c.good(t, "GET", "~/access/users", "")
 	w.ids["/access/users"], _ = users.list[0]["id"].(string)
 	w.ids[api.PathSSHHostCAs], _ = w.c.good(t, "POST", api.PathSSHHostCAs, "").result["id"].(string)
+	w.ids[api.PathSSHTargetCAs], _ = w.c.good(t, "POST", api.PathSSHTargetCAs, bodies["POST "+api.PathSSHTargetCAs]).result["id"].(string)
+	w.ids[api.PathRecordingApplications] = w.ids["/access/apps"]
+	w.c.good(t, "PUT", w.fill(api.PathRecordingApplications+"/{id}"), bodies["PUT "+api.PathRecordingApplications+"/{id}"])
 	return w
 }
 
@@ -190,31 +193,42 @@ func (w *everything) goodBody(t *testing.T, r control.Row) string {
 
 // bodies are those that are not the body of an object.
 var bodies = map[string]string{
-	"PUT ~/infrastructure/targets/batch":         `[{"hostname":"b","ip":{"ipv4":{"ip_addr":"10.9.1.1"}}}]`,
-	"DELETE ~/infrastructure/targets/batch":      `{"target_ids":["$/infrastructure/targets"]}`,
-	"POST ~/infrastructure/targets/batch_delete": `{"target_ids":["$/infrastructure/targets"]}`,
-	"PATCH ~/teamnet/virtual_networks/{id}":      `{"name":"staging","comment":"c"}`,
-	"POST ~/teamnet/routes/network/{network}":    `{"tunnel_id":"$/cfd_tunnel","comment":"c"}`,
-	"PATCH ~/teamnet/routes/network/{network}":   `{"tunnel_id":"$/cfd_tunnel","comment":"c"}`,
-	"PATCH ~/gateway/lists/{id}":                 `{"append":[{"value":"192.0.2.2"}],"remove":[]}`,
-	"POST ~/devices/revoke":                      `["$/devices"]`,
-	"POST ~/devices/unrevoke":                    `["$/devices"]`,
-	"POST ~/access/organizations/revoke_user":    `{"email":"a@b.c"}`,
-	"POST ~/access/organizations":                `{"name":"company"}`,
-	"PUT ~/access/organizations":                 `{"name":"company"}`,
-	"POST ~/access/service_tokens/{id}/rotate":   `{"previous_client_secret_expires_at":"2999-01-01T00:00:00Z"}`,
-	"POST " + api.PathEnrolmentKeys:              `{"email":"x@b.c"}`,
-	"POST " + api.PathGateways:                   `{"name":"gw-2"}`,
-	"POST " + api.PathExplain:                    `{"email":"a@b.c","target":"web","port":22,"offline":true}`,
-	"POST " + api.PathEnrol:                      `{"key":"no","device_name":"d","os":"linux","version":"1","public_key":"` + somePublicKey + `"}`,
-	"POST " + api.PathAgentKey:                   `{"public_key":"` + somePublicKey + `"}`,
-	"PUT " + api.PathGatewaySelf:                 `{"public_key":"` + somePublicKey + `","endpoints":["127.0.0.1:51820"],"connector_endpoints":["127.0.0.1:7844"],"certificate_sha256":"` + someHash + `","version":"1","epoch":"e"}`,
-	"POST " + api.PathGatewayCertificate:         `{"public_key":"ssh-ed25519 AAAA","session_id":"s","device_id":"d","vnet":"v","destination":"10.0.0.1:22","login":"root"}`,
-	"POST " + api.PathGatewayHostCertificate:     `{"public_key":"ssh-ed25519 AAAA"}`,
-	"POST " + api.PathGatewayAnswers:             `{"id":"q","version":1,"revision":1,"steps":[]}`,
+	"PUT ~/infrastructure/targets/batch":             `[{"hostname":"b","ip":{"ipv4":{"ip_addr":"10.9.1.1"}}}]`,
+	"DELETE ~/infrastructure/targets/batch":          `{"target_ids":["$/infrastructure/targets"]}`,
+	"POST ~/infrastructure/targets/batch_delete":     `{"target_ids":["$/infrastructure/targets"]}`,
+	"PATCH ~/teamnet/virtual_networks/{id}":          `{"name":"staging","comment":"c"}`,
+	"POST ~/teamnet/routes/network/{network}":        `{"tunnel_id":"$/cfd_tunnel","comment":"c"}`,
+	"PATCH ~/teamnet/routes/network/{network}":       `{"tunnel_id":"$/cfd_tunnel","comment":"c"}`,
+	"PATCH ~/gateway/lists/{id}":                     `{"append":[{"value":"192.0.2.2"}],"remove":[]}`,
+	"POST ~/devices/revoke":                          `["$/devices"]`,
+	"POST ~/devices/unrevoke":                        `["$/devices"]`,
+	"POST ~/access/organizations/revoke_user":        `{"email":"a@b.c"}`,
+	"POST ~/access/organizations":                    `{"name":"company"}`,
+	"PUT ~/access/organizations":                     `{"name":"company"}`,
+	"POST ~/access/service_tokens/{id}/rotate":       `{"previous_client_secret_expires_at":"2999-01-01T00:00:00Z"}`,
+	"POST " + api.PathSSHUserCAs:                     `{"algorithm":"ed25519"}`,
+	"POST " + api.PathSSHProbe:                       `{"login":"root"}`,
+	"POST " + api.PathSSHTargetCAs:                   `{"public_key":"` + someSSHKey + `","hostnames":["*"]}`,
+	"POST " + api.PathSSHRevoke:                      `{"session_id":"s"}`,
+	"POST " + api.PathGatewaySSHRevoke:               `{"session_id":"s"}`,
+	"PUT " + api.PathGateways + "/{id}/drain":        `{"draining":false}`,
+	"PUT " + api.PathRecordingSettings:               `{"enabled":true,"fail_mode":"stop"}`,
+	"PUT " + api.PathRecordingApplications + "/{id}": `{"enabled":true,"fail_mode":"alarm"}`,
+	"DELETE " + api.PathSessions + "/{id}":           `{"reason":"r"}`,
+	"PUT ~/gateway/audit_ssh_settings":               `{"public_key":""}`,
+	"POST " + api.PathEnrolmentKeys:                  `{"email":"x@b.c"}`,
+	"POST " + api.PathGateways:                       `{"name":"gw-2"}`,
+	"POST " + api.PathExplain:                        `{"email":"a@b.c","target":"web","port":22,"offline":true}`,
+	"POST " + api.PathEnrol:                          `{"key":"no","device_name":"d","os":"linux","version":"1","public_key":"` + somePublicKey + `"}`,
+	"POST " + api.PathAgentKey:                       `{"public_key":"` + somePublicKey + `"}`,
+	"PUT " + api.PathGatewaySelf:                     `{"public_key":"` + somePublicKey + `","endpoints":["127.0.0.1:51820"],"connector_endpoints":["127.0.0.1:7844"],"certificate_sha256":"` + someHash + `","version":"1","epoch":"e"}`,
+	"POST " + api.PathGatewayCertificate:             `{"public_key":"ssh-ed25519 AAAA","session_id":"s","device_id":"d","vnet":"v","destination":"10.0.0.1:22","login":"root"}`,
+	"POST " + api.PathGatewayHostCertificate:         `{"public_key":"ssh-ed25519 AAAA"}`,
+	"POST " + api.PathGatewayAnswers:                 `{"id":"q","version":1,"revision":1,"steps":[]}`,
 }
 
 const (
+	someSSHKey    = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGMMjUOZY3ODzvf8BrbAiTQsgerITkXbyzZBWrd8B8Vg"
 	somePublicKey = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="
 	someHash      = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 )

@@ -36,7 +36,7 @@ func FuzzHandler(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, path, query, body, ifMatch, contentType string) {
 		path = strings.ReplaceAll(path, "~", s.AccountID)
 		u, err := url.ParseRequestURI(path)
-		if err != nil || len(body) > 2<<20 || !isToken(method) {
+		if err != nil || len(body) > 2<<20 || !isToken(method) || path == api.PathSessionsWatch { // which has no end
 			t.Skip()
 		}
 		u.RawQuery = query
@@ -78,7 +78,7 @@ func revisionOf(ctx context.Context, t *testing.T, s *controltest.Server) uint64
 
 func checkEnvelope(t *testing.T, path string, w *httptest.ResponseRecorder) {
 	t.Helper()
-	if w.Code == http.StatusNotModified || path == api.PathOpenAPI && w.Code == http.StatusOK {
+	if w.Code == http.StatusNotModified || (path == api.PathOpenAPI || path == api.PathSSHKRL) && w.Code == http.StatusOK {
 		return
 	}
 	var env struct {

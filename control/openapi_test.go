@@ -190,7 +190,7 @@ func TestOpenAPI_WithoutCredential(t *testing.T) {
 		}
 	}
 	slices.Sort(open)
-	if want := []string{"GET " + api.PathOpenAPI, "GET " + api.PathHealth, "POST " + api.PathEnrol}; !slices.Equal(open, want) {
+	if want := []string{"GET " + api.PathOpenAPI, "GET " + api.PathHealth, "GET " + api.PathSSHKRL, "POST " + api.PathEnrol}; !slices.Equal(open, want) {
 		t.Errorf("without a credential: %v, want %v", open, want)
 	}
 	if len(raw) > 1<<20 {

@@ -56,6 +56,8 @@ type Operation struct {
 	Stream bool
 	// Bare says that the answer is the value itself, without the envelope.
 	Bare bool
+	// Media is the type of a bare answer that is not JSON; "" for one that is.
+	Media string
 }
 
 // Parameter is one of the query.
@@ -215,6 +217,8 @@ func (s *schemas) responses(o *Operation) map[string]any {
 	switch {
 	case o.Stream:
 		ok["content"] = map[string]any{"application/x-ndjson": map[string]any{"schema": s.result(o)}}
+	case o.Media != "":
+		ok["content"] = map[string]any{o.Media: map[string]any{}}
 	case o.Bare:
 		ok["content"] = content(s.result(o))
 	default:
