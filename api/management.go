@@ -119,11 +119,21 @@ type Application struct {
 	Policies []Policy   `json:"policies"`
 }
 
-// Criteria selects targets.
+// Criteria selects targets: by target_attributes, or by any of include, all of require and none of exclude. What was
+// not sent is not in the answer, and an empty list that was sent is.
 type Criteria struct {
-	Attributes map[string][]string `json:"target_attributes"`
+	Attributes map[string][]string `json:"target_attributes,omitzero"`
+	Include    []CriteriaEntry     `json:"include,omitzero"`
+	Require    []CriteriaEntry     `json:"require,omitzero"`
+	Exclude    []CriteriaEntry     `json:"exclude,omitzero"`
 	Port       int                 `json:"port"`
 	Protocol   string              `json:"protocol"`
+}
+
+// CriteriaEntry is one of a list of criteria: a target has one value of each attribute and of each tag.
+type CriteriaEntry struct {
+	Attributes map[string][]string `json:"target_attributes,omitzero"`
+	Tags       map[string][]string `json:"tags,omitzero"`
 }
 
 // ApplicationWrite creates or replaces an application. Nil Policies leave the policies alone, none removes them.
