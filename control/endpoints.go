@@ -63,9 +63,9 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		devices  = account + "/devices"
 		rules    = account + "/gateway/rules"
 		lists    = account + "/gateway/lists"
-		groups   = account + "/access/groups"
+		access   = account + "/access"
 	)
-	return map[string]serveFunc{
+	endpoints := map[string]serveFunc{
 		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
 		"GET " + account + "/tokens/verify":                 c.verifyToken,
 
@@ -146,16 +146,12 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"DELETE " + lists + "/{id}":    c.deleteList,
 		"GET " + lists + "/{id}/items": c.listItems,
 
-		"GET " + groups:              c.listRuleGroups,
-		"POST " + groups:             c.createRuleGroup,
-		"GET " + groups + "/{id}":    c.getRuleGroup,
-		"PUT " + groups + "/{id}":    c.replaceRuleGroup,
-		"DELETE " + groups + "/{id}": c.deleteRuleGroup,
-
 		"GET " + users:           c.listUsers,
 		"GET " + users + "/{id}": c.getUser,
 		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
 	}
+	crud(c, endpoints, access+"/groups", ruleGroups())
+	return endpoints
 }
 
 func (c *Control) health(context.Context, *call) (answer, error) {
