@@ -215,6 +215,13 @@ func naiveEvaluate(in access.Input, q access.Query) answer {
 	case q.Device.Revoked:
 		return answer{Reason: access.DeviceRevoked}
 	}
+	usable := q.Device.Networks == nil
+	for _, id := range q.Device.Networks {
+		usable = usable || id == q.VNET
+	}
+	if !usable {
+		return answer{Reason: access.VNETNotPermitted}
+	}
 	n := naive{in: in, id: q.Identity, dev: q.Device}
 	want := targets.Address{Addr: q.Destination.Addr(), VNET: q.VNET}
 	i := slices.IndexFunc(in.Targets, func(t targets.Target) bool {

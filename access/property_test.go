@@ -90,8 +90,15 @@ func drawDevice(t *rapid.T) *access.Device {
 	if seldom(t, "no device") {
 		return nil
 	}
+	var networks []vnet.ID
+	if seldom(t, "limited") {
+		networks = some(t, "networks", 1, vnets...)
+		if networks == nil {
+			networks = []vnet.ID{}
+		}
+	}
 	return &access.Device{
-		ID: pick(t, "device", "d1", "d1", "d1", "d1", "d1", "d1", ""), PassedChecks: some(t, "checks", 2, "check1", "check2", "check3"),
+		Networks: networks, ID: pick(t, "device", "d1", "d1", "d1", "d1", "d1", "d1", ""), PassedChecks: some(t, "checks", 2, "check1", "check2", "check3"),
 		SourceIP: pick(t, "source", sources...), Country: pick(t, "country", "", "PT", "pt", "RU"),
 		Revoked: seldom(t, "device revoked"),
 	}
@@ -249,7 +256,7 @@ func TestEvaluate_AgreesWithTheNaiveEvaluator(t *testing.T) {
 		}
 	})
 	for _, r := range []access.Reason{
-		access.Allowed, access.IdentityUnknown, access.IdentityRevoked, access.DeviceUnknown, access.DeviceRevoked, access.NoTarget,
+		access.Allowed, access.IdentityUnknown, access.IdentityRevoked, access.DeviceUnknown, access.DeviceRevoked, access.VNETNotPermitted, access.NoTarget,
 		access.NoApplication, access.NoPolicy, access.RequireMissing, access.Excluded, access.LoginNotPermitted,
 	} {
 		if reasons[r] == 0 {

@@ -3,9 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
 
+	"weft/api"
 	"weft/internal/kind"
 	"weft/vnet"
 )
@@ -35,17 +38,29 @@ type Device struct {
 	RevokedAt, DeletedAt       *string
 	BlockIndex                 uint16
 	Slots                      map[vnet.ID]vnet.Slot
+	// Facts are what it said of its system last.
+	Facts api.DeviceFacts
 }
 
 const deviceColumns = `d.id, d.registration_id, d.user_id, u.email, u.name, d.name, d.os, d.version, d.public_key, d.source_ip,
-	d.next_public_key, d.created_at, d.updated_at, d.last_seen_at, d.revoked_at, d.deleted_at, COALESCE(b.block_index, 0)`
+	d.next_public_key, d.created_at, d.updated_at, d.last_seen_at, d.revoked_at, d.deleted_at, COALESCE(b.block_index, 0), d.facts`
 
 const deviceTables = `devices d JOIN users u ON u.id = d.user_id LEFT JOIN device_blocks b ON b.device_id = d.id`
 
 func scanDevice(rs *sql.Rows) (Device, error) {
 	var d Device
-	return d, rs.Scan(&d.ID, &d.RegistrationID, &d.UserID, &d.Email, &d.UserName, &d.Name, &d.OS, &d.Version, &d.PublicKey, &d.SourceIP,
-		&d.NextPublicKey, &d.CreatedAt, &d.UpdatedAt, &d.LastSeenAt, &d.RevokedAt, &d.DeletedAt, &d.BlockIndex)
+	var facts string
+	if err := rs.Scan(&d.ID, &d.RegistrationID, &d.UserID, &d.Email, &d.UserName, &d.Name, &d.OS, &d.Version, &d.PublicKey, &d.SourceIP,
+		&d.NextPublicKey, &d.CreatedAt, &d.UpdatedAt, &d.LastSeenAt, &d.RevokedAt, &d.DeletedAt, &d.BlockIndex, &facts); err != nil {
+		return d, err
+	}
+	if facts == "{}" {
+		return d, nil
+	}
+	if err := json.Unmarshal([]byte(facts), &d.Facts); err != nil {
+		return d, fmt.Errorf("facts of device %s: %w", d.ID, err)
+	}
+	return d, nil
 }
 
 // DeviceFilter selects registrations; zero fields select all but the deleted ones.
