@@ -21,6 +21,7 @@ func (c *Control) routes() *router {
 		"POST " + api.PathEnrol:                  {auth: authEnrol, serve: c.enrol, stranger: true},
 		"GET " + api.PathAgentSelf:               {auth: authDevice, serve: c.agentSelf},
 		"POST " + api.PathAgentKey:               {auth: authDevice, serve: c.agentKey},
+		"PUT " + api.PathAgentPosture:            {auth: authDevice, serve: c.reportPosture},
 		"GET " + api.PathAgentDevices:            {auth: authDevice, serve: c.agentDevices},
 		"DELETE " + api.PathAgentSelf:            {auth: authDevice, serve: c.agentDelete},
 		"GET " + api.PathAgentSync:               {auth: authDevice, stream: c.syncAgent},
@@ -151,6 +152,8 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
 	}
 	crud(c, endpoints, access+"/groups", ruleGroups())
+	c.postureEndpoints(endpoints, devices)
+	c.profileEndpoints(endpoints, devices)
 	return endpoints
 }
 

@@ -234,3 +234,11 @@ func clip(s string) string {
 	}
 	return s
 }
+
+// Platform is the API's word for a system that Go calls os; "" for one that it has none for.
+func Platform(os string) string {
+	if os == "" {
+		return ""
+	}
+	return platforms[os]
+}
