@@ -30,6 +30,8 @@ type DeviceProfile struct {
 	Include                    []SplitTunnel    `json:"include"`
 	FallbackDomains            []FallbackDomain `json:"fallback_domains"`
 	TargetTests                []struct{}       `json:"target_tests"` // always empty
+	// UpdatedAt is not in the object that clients know; lists of registrations show it.
+	UpdatedAt string `json:"-"`
 	// Networks limits the virtual networks of the devices; nil: all.
 	Networks *ProfileNetworks `json:"virtual_networks,omitempty"`
 }

@@ -201,7 +201,10 @@ func (x *explainer) who(ctx context.Context) error {
 	}
 	var list []store.Device
 	err := x.c.store.View(ctx, func(r *store.Reader) (err error) {
-		list, err = r.ListDevices(ctx, store.DeviceFilter{UserID: x.identity.UserID}, maxExplainDevices)
+		placed, err := r.ListDevices(ctx, store.DeviceFilter{UserIDs: []string{x.identity.UserID}}, maxExplainDevices)
+		for _, p := range placed {
+			list = append(list, p.Device)
+		}
 		return err
 	})
 	if err != nil {

@@ -48,7 +48,7 @@ func defaultDeviceProfile() api.DeviceProfile {
 func scanDeviceProfile(rs *sql.Rows) (api.DeviceProfile, error) {
 	p := NewDeviceProfile()
 	var settings string
-	if err := rs.Scan(&settings); err != nil {
+	if err := rs.Scan(&settings, &p.UpdatedAt); err != nil {
 		return p, err
 	}
 	return p, json.Unmarshal([]byte(settings), &p)
@@ -56,12 +56,12 @@ func scanDeviceProfile(rs *sql.Rows) (api.DeviceProfile, error) {
 
 // DeviceProfiles lists those that match by an expression, by precedence.
 func (r *Reader) DeviceProfiles(ctx context.Context) ([]api.DeviceProfile, error) {
-	return collect(ctx, r.q, scanDeviceProfile, `SELECT settings FROM device_profiles WHERE is_default = 0 ORDER BY precedence`)
+	return collect(ctx, r.q, scanDeviceProfile, `SELECT settings, updated_at FROM device_profiles WHERE is_default = 0 ORDER BY precedence`)
 }
 
 // DeviceProfile finds one; DefaultProfileID is always there.
 func (r *Reader) DeviceProfile(ctx context.Context, id string) (api.DeviceProfile, error) {
-	p, ok, err := one(ctx, r.q, scanDeviceProfile, `SELECT settings FROM device_profiles WHERE id = $1`, id)
+	p, ok, err := one(ctx, r.q, scanDeviceProfile, `SELECT settings, updated_at FROM device_profiles WHERE id = $1`, id)
 	switch {
 	case err != nil || ok:
 	case id == DefaultProfileID:
@@ -313,7 +313,8 @@ func (tx *Tx) checkProfileNetworks(ctx context.Context, p *api.DeviceProfile) er
 
 // Profile is a device profile as far as control acts on it.
 type Profile struct {
-	ID, Name string
+	ID, Name  string
+	UpdatedAt string
 	// Match is nil for the default profile.
 	Match *netexpr.Program
 	// Networks are those that its devices may use; nil: all. Default is "" for the account's.
@@ -337,7 +338,7 @@ func (r *Reader) DomainProfiles(ctx context.Context) ([]Profile, error) {
 		if !p.Enabled && !p.Default {
 			continue
 		}
-		d := Profile{ID: p.PolicyID, Name: p.Name}
+		d := Profile{ID: p.PolicyID, Name: p.Name, UpdatedAt: p.UpdatedAt}
 		if !p.Default {
 			d.Match = new(netexpr.Program)
 			if e, err := netexpr.ParseProfile(p.Match); err == nil {
