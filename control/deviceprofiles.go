@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"strings"
 
 	"weft/api"
 	"weft/control/store"
@@ -124,6 +125,13 @@ func profilePart[T any](c *Control, to map[string]serveFunc, path string, id fun
 		return change(ctx, c, q, func(tx *store.Tx) ([]T, error) {
 			p, err := tx.UpdateDeviceProfile(ctx, id(q), func(p api.DeviceProfile) (api.DeviceProfile, error) {
 				*part(&p) = list
+				switch { // one list takes the place of the other
+				case len(list) == 0:
+				case strings.HasSuffix(path, "/exclude"):
+					p.Include = []api.SplitTunnel{}
+				case strings.HasSuffix(path, "/include"):
+					p.Exclude = []api.SplitTunnel{}
+				}
 				return p, nil
 			})
 			return *part(&p), err
