@@ -106,7 +106,9 @@ func TestDeviceProfiles(t *testing.T) {
 		t.Errorf("%s", r.raw)
 	}
 	reader := newToken(t, s, store.TokenFields{Permissions: []string{"Zero Trust Read"}})
-	minimal := func(insert string) string { return `{"name":"x","match":"os.name == \"linux\"","precedence":7` + insert + `}` }
+	minimal := func(insert string) string {
+		return `{"name":"x","match":"os.name == \"linux\"","precedence":7` + insert + `}`
+	}
 	for _, tc := range []struct {
 		name, method, path, body string
 		status                   int

@@ -72,6 +72,10 @@ func Run(t *testing.T, open Open) {
 		"NetworkRulesHaveTheirOrder":         networkRulesHaveTheirOrder,
 		"ListsInUseStay":                     listsInUseStay,
 		"RuleGroupsInUseStay":                ruleGroupsInUseStay,
+		"PostureIsReported":                  postureIsReported,
+		"ProfilesLimitNetworks":              profilesLimitNetworks,
+		"TunnelsHaveConfigurations":          tunnelsHaveConfigurations,
+		"IntegrationsHideSecrets":            integrationsHideSecrets,
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := NewClock()
