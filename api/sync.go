@@ -58,6 +58,8 @@ type AgentSyncSelf struct {
 	// SSHHostCAs sign the host keys that the gateways present to SSH clients, in authorized_keys form; empty: the keys are
 	// not signed. The certificates' principal is "weft-gateway": clients of OpenSSH before wildcard principals take no pattern.
 	SSHHostCAs []string `json:"ssh_host_cas,omitempty"`
+	// Posture is what the device is asked to look at and to report; see PathAgentPosture.
+	Posture []PostureCheck `json:"posture,omitempty"`
 }
 
 // AgentGateway is a gateway the device may use.
@@ -147,6 +149,8 @@ type GatewaySyncSelf struct {
 	Draining bool `json:"draining,omitempty"`
 	// SSHLogKey is that of AuditSSHSettings; empty: none.
 	SSHLogKey string `json:"ssh_log_key,omitempty"`
+	// PostureRules are the IDs of all posture rules: a device fails those that it does not pass.
+	PostureRules []string `json:"posture_rules,omitempty"`
 }
 
 // WireNetwork is a VNET.

@@ -53,6 +53,7 @@ func (c *Control) routes() *router {
 		"DELETE " + api.PathSessions + "/{id}":          {auth: authAPI, area: areaZeroTrust, serve: c.killSession},
 		"GET " + api.PathOpenAPI:                        {auth: authNone, stream: c.openAPI},
 		"GET " + api.PathImpact:                         {auth: authAPI, area: areaWeft, reads: true, serve: c.impact},
+		"PUT " + api.PathAgentPosture:                   {auth: authDevice, serve: c.reportPosture},
 	} {
 		t.add(pattern, e)
 	}
@@ -115,14 +116,18 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"DELETE " + routes + "/network/{network}": c.deleteRoute,
 		"GET " + routes + "/ip/{addr}":            c.routeByAddr,
 
-		"GET " + tunnels:                          c.listTunnels,
-		"POST " + tunnels:                         c.createTunnel,
-		"GET " + tunnels + "/{id}":                c.getTunnel,
-		"PATCH " + tunnels + "/{id}":              c.updateTunnel,
-		"DELETE " + tunnels + "/{id}":             c.deleteTunnel,
-		"GET " + tunnels + "/{id}/token":          c.getTunnelToken,
-		"GET " + tunnels + "/{id}/connections":    c.listTunnelConnections,
-		"DELETE " + tunnels + "/{id}/connections": c.dropTunnelConnections,
+		"GET " + tunnels:                                  c.listTunnels,
+		"POST " + tunnels:                                 c.createTunnel,
+		"GET " + tunnels + "/{id}":                        c.getTunnel,
+		"PATCH " + tunnels + "/{id}":                      c.updateTunnel,
+		"DELETE " + tunnels + "/{id}":                     c.deleteTunnel,
+		"GET " + tunnels + "/{id}/token":                  c.getTunnelToken,
+		"GET " + tunnels + "/{id}/connections":            c.listTunnelConnections,
+		"GET " + tunnels + "/{id}/connectors/{connector}": c.getConnector,
+		"GET " + tunnels + "/{id}/configurations":         c.getTunnelConfiguration,
+		"PUT " + tunnels + "/{id}/configurations":         c.setTunnelConfiguration,
+		"POST " + tunnels + "/{id}/management":            c.manageTunnel,
+		"DELETE " + tunnels + "/{id}/connections":         c.dropTunnelConnections,
 
 		"GET " + apps:                                c.listApplications,
 		"POST " + apps:                               c.createApplication,
@@ -150,6 +155,9 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"GET " + devices + "/physical-devices/{id}":         c.getPhysicalDevice,
 		"POST " + devices + "/physical-devices/{id}/revoke": c.revokePhysicalDevice,
 		"GET " + devices + "/{id}":                          c.getDevice,
+		"DELETE " + devices + "/registrations":              c.deleteRegistrations,
+		"DELETE " + devices + "/registrations/{id}":         c.deleteDevice,
+		"DELETE " + devices + "/physical-devices/{id}":      c.deleteDevice,
 
 		"GET " + rules:              c.listNetworkRules,
 		"POST " + rules:             c.createNetworkRule,
@@ -172,6 +180,10 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 	}
 	maps.Copy(endpoints, c.auditSSHEndpoints(account+"/gateway/audit_ssh_settings"))
 	c.accessEndpoints(endpoints, account)
+
+	c.accountEndpoints(endpoints)
+	c.postureEndpoints(endpoints, devices)
+	c.profileEndpoints(endpoints, devices)
 	return endpoints
 }
 

@@ -96,6 +96,7 @@ type replicaMessage struct {
 	Streams  []replicaStream      `json:"streams,omitempty"`
 	Changes  []replicaChange      `json:"changes,omitempty"`
 	Stream   *replicaStream       `json:"stream,omitempty"`
+	Only     string               `json:"only,omitempty"` // the ID of the one stream that is meant
 	Gateway  string               `json:"gateway,omitempty"`
 	Question *api.GatewayQuestion `json:"question,omitempty"`
 	Reply    *api.GatewayReply    `json:"reply,omitempty"`
@@ -240,11 +241,32 @@ func (r *replicas) list(key streamKey) []api.TunnelConnection {
 	return out
 }
 
-func (r *replicas) drop(ctx context.Context, key streamKey) error {
+// of are the IDs that have a stream of a kind at another control plane.
+func (r *replicas) of(kind streamKind) []string {
 	if r == nil {
 		return nil
 	}
-	return r.send(ctx, replicaMessage{Kind: tellDrop, Stream: &replicaStream{Kind: key.kind, Of: key.id}})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for _, p := range r.peers {
+		if time.Since(p.seen) > replicaTimeout {
+			continue
+		}
+		for key, ids := range p.of {
+			if key.kind == kind && len(ids) > 0 {
+				out = append(out, key.id)
+			}
+		}
+	}
+	return out
+}
+
+func (r *replicas) drop(ctx context.Context, key streamKey, only string) error {
+	if r == nil {
+		return nil
+	}
+	return r.send(ctx, replicaMessage{Kind: tellDrop, Stream: &replicaStream{Kind: key.kind, Of: key.id}, Only: only})
 }
 
 func (r *replicas) expire(now time.Time) {
@@ -285,7 +307,7 @@ func (r *replicas) Heard(raw []byte) {
 		r.mu.Unlock()
 	case tellDrop:
 		if m.Stream != nil {
-			r.streams.dropLocal(streamKey{m.Stream.Kind, m.Stream.Of})
+			r.streams.dropLocal(streamKey{m.Stream.Kind, m.Stream.Of}, m.Only)
 		}
 	case tellQuestion, tellTaken, tellAnswer:
 		r.ask.passOn(r, &m)

@@ -26,9 +26,13 @@ const (
 	RuleGroups    = "rule_groups"
 	// SessionSettings are what control says about recordings and session logs.
 	SessionSettings = "session_settings"
+
+	PostureRules   = "posture_rules"
+	PostureResults = "posture_results"
+	DeviceProfiles = "device_profiles"
 )
 
-var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, SSHHostCAs, TargetHostCAs, NetworkRules, Lists, RuleGroups, SessionSettings}
+var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, SSHHostCAs, TargetHostCAs, NetworkRules, Lists, RuleGroups, SessionSettings, PostureRules, PostureResults, DeviceProfiles}
 
 // Revision is the newest revision of any collection.
 func (r *Reader) Revision(ctx context.Context) (uint64, error) {
