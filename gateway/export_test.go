@@ -74,3 +74,26 @@ func (g *Gateway) KillForTest(ctx context.Context, q api.KillQuestion) *api.Kill
 func (g *Gateway) ExplainForTest(ctx context.Context, device string, q api.FlowQuestion) api.FlowAnswer {
 	return g.explain(ctx, device, q, true)
 }
+
+// Revocations is the queue of certificates to revoke.
+type Revocations struct{ r *revocations }
+
+// MaxRevocationsForTest bounds it.
+const MaxRevocationsForTest = maxRevocations
+
+// NewRevocationsForTest makes one.
+func NewRevocationsForTest() Revocations { return Revocations{newRevocations()} }
+
+// Add queues a certificate.
+func (r Revocations) Add(serial uint64, before time.Time) { r.r.add(revocation{serial, before}) }
+
+// Counts are those told of and those dropped.
+func (r Revocations) Counts() (told, dropped uint64) { return r.r.done.Load(), r.r.dropped.Load() }
+
+// Run serves the queue.
+func (r Revocations) Run(ctx context.Context, revoke func(context.Context, api.RevokeCertificates) error) error {
+	return r.r.run(ctx, revoke, slog.New(slog.DiscardHandler))
+}
+
+// HostMatchesForTest is hostMatches.
+var HostMatchesForTest = hostMatches

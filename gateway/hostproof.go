@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path"
@@ -55,7 +56,7 @@ func targetCAs(all []api.GatewayTargetCA, s *sessions.Session) []api.GatewayTarg
 // hostMatches compares with a pattern as known_hosts does (ssh_config(5), PATTERNS); what path.Match knows beyond that no pattern
 // contains.
 func hostMatches(pattern, name string) bool {
-	ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(name))
+	ok, err := path.Match(lowerASCII(pattern), lowerASCII(name))
 	return err == nil && ok && name != ""
 }
 
@@ -81,6 +82,18 @@ func proveHost(all []api.GatewayTargetCA, s *sessions.Session, key ssh.PublicKey
 	return hostProof{key: key}, nil
 }
 
+// untrusted adds to a refusal that the key came in a certificate which nobody here trusts: then the target may have shown another
+// key than the pinned one only because certificates were asked for.
+func untrusted(err error, key ssh.PublicKey) error {
+	a, isAlarm := errors.AsType[*hostAlarm](err)
+	cert, isCert := key.(*ssh.Certificate)
+	if !isAlarm || !isCert || a.reason != hostKeyChanged {
+		return err
+	}
+	return &hostAlarm{a.reason, a.err.WithHint("it came in a host certificate of %s, which is not trusted for this target: ask your administrator "+
+		"to trust it, or to narrow the hostnames of the authorities that are", ssh.FingerprintSHA256(cert.SignatureKey))}
+}
+
 func isKey(line string, key ssh.PublicKey) bool {
 	k, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
 	return err == nil && key != nil && bytes.Equal(k.Marshal(), key.Marshal())
@@ -99,13 +112,23 @@ func checkHostCert(cert *ssh.Certificate, hostname string, addr netip.Addr, now 
 		if a, err := netip.ParseAddr(p); err == nil {
 			return a.Unmap() == addr.Unmap()
 		}
-		return hostname != "" && strings.EqualFold(p, hostname)
+		return hostname != "" && lowerASCII(p) == lowerASCII(hostname)
 	})
 	if i < 0 {
 		return fmt.Errorf("it is for %s, not for %s or %s", clip(strings.Join(cert.ValidPrincipals, ", ")), hostname, addr)
 	}
 	checker := ssh.CertChecker{Clock: func() time.Time { return now }}
 	return checker.CheckCert(cert.ValidPrincipals[i], cert)
+}
+
+// lowerASCII folds the letters that hostnames have, and no others: the Kelvin sign is no k.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 // clip shortens what a target says for messages and records.

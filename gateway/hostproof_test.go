@@ -167,6 +167,7 @@ func TestHostCertificate_BadOnesAreRefused(t *testing.T) {
 		{"for another address", func(c *ssh.Certificate) { c.ValidPrincipals = []string{"10.20.0.6"} }, "10.20.0.6"},
 		{"for a name that contains it", func(c *ssh.Certificate) { c.ValidPrincipals = []string{"host-a.example"} }, "host-a.example"},
 		{"for a pattern", func(c *ssh.Certificate) { c.ValidPrincipals = []string{"host-*"} }, "host-*"},
+		{"for a name that only looks like it", func(c *ssh.Certificate) { c.ValidPrincipals = []string{"ho\u017ft-a"} }, "not for host-a"},
 		{"for every host", func(c *ssh.Certificate) { c.ValidPrincipals = nil }, "not for host-a"},
 		{"for users", func(c *ssh.Certificate) { c.CertType = ssh.UserCert }, "not that of a host"},
 		{"with a critical option", func(c *ssh.Certificate) { c.CriticalOptions = map[string]string{"x": ""} }, "critical option"},
@@ -217,6 +218,20 @@ func TestHostCertificate_WhoMayVouchForWhom(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a stranger's certificate beside a pin", func(t *testing.T) {
+		w := newWorld(t)
+		target := serveSSH(t, w.control.ca.PublicKey())
+		w.startConnector(tunA, map[netip.AddrPort]netip.AddrPort{at(portSSH): target.addr})
+		w.wantLogin("at first use")
+		w.trustHosts(newSigner(t).PublicKey(), nil)
+		stranger := newSigner(t)
+		key := target.hostKey.Load().(ssh.Signer).PublicKey()
+		target.show(t, hostCertificate(t, stranger, key, nil))
+		w.wantLogin("for the pinned key")
+		target.hostKey.Store(newSigner(t))
+		target.show(t, hostCertificate(t, stranger, target.hostKey.Load().(ssh.Signer).PublicKey(), nil))
+		w.wantLogin("for another key", "has changed", "certificate of "+ssh.FingerprintSHA256(stranger.PublicKey())+", which is not trusted")
+	})
 	t.Run("required, and none is shown", func(t *testing.T) {
 		w := newWorld(t)
 		target := serveSSH(t, w.control.ca.PublicKey())

@@ -150,6 +150,7 @@ func (x *sshSession) checkHostKey(ctx context.Context, key ssh.PublicKey) error 
 		if a, ok := errors.AsType[*hostAlarm](err); ok {
 			e.Reason = a.reason
 		}
+		err = untrusted(err, key)
 		x.g.counts.hostKeyAlarms.Add(1)
 		x.g.log.ErrorContext(ctx, "host key of a target refused", slog.String("session_id", x.s.ID),
 			slog.String("target_id", string(x.s.TargetID)), slog.String("dst", x.s.Destination.String()),

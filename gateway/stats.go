@@ -60,8 +60,10 @@ type Stats struct {
 	// HostCertificates are those that are presented to SSH clients now; HostCertificatesFailed counts failed renewals.
 	HostCertificates       int
 	HostCertificatesFailed uint64
-	AuditWritten           uint64
-	AuditFailed            uint64
+	// CertificatesRevoked are those of cut sessions that control was told of; RevocationsDropped those that it was not.
+	CertificatesRevoked, RevocationsDropped uint64
+	AuditWritten                            uint64
+	AuditFailed                             uint64
 }
 
 // Stats returns the counters. Before Run they are zero.
@@ -72,6 +74,7 @@ func (g *Gateway) Stats() Stats {
 		ProbesReplaced:   g.counts.probesReplaced.Load(),
 		HostKeyAlarms:    g.counts.hostKeyAlarms.Load(),
 		HostCertificates: len(g.hostCerts.signers()), HostCertificatesFailed: g.hostCerts.failures.Load(),
+		CertificatesRevoked: g.revocations.done.Load(), RevocationsDropped: g.revocations.dropped.Load(),
 	}
 	st.Unrecorded = g.counts.unrecorded.Load()
 	if g.recorder != nil {

@@ -67,7 +67,7 @@ const rootHelp = `weft is the server side of Weft.
   weft gateway     the WireGuard endpoint that decides about every connection
   weft connector   dials out of a private network and opens what the gateway asks for
   weft probe       a synthetic client that checks a gateway from outside
-  weft host-key    the host keys of targets that a gateway has pinned
+  weft host-key    the host keys of targets: what a gateway has pinned, and the authorities that vouch
   weft ssh-ca      the SSH authorities: of logins at targets and of the gateways' host keys
   weft session     lists, watches and ends live sessions
   weft recording   lists, plays, verifies, exports and searches recorded sessions

@@ -229,14 +229,15 @@ func installHint(cas api.SSHCAs) string {
 	var b strings.Builder
 	b.WriteString(`# As root on each target. sshd must read the folder: "Include /etc/ssh/sshd_config.d/*.conf" stands in
 # /etc/ssh/sshd_config; where it does not, put the TrustedUserCAKeys line there.
-cat > /etc/ssh/weft_user_ca.pub <<'EOF'
+cat > /etc/ssh/weft_user_ca.pub.new <<'EOF'
 `)
 	for _, ca := range cas.User {
 		// sshd knows comments on lines of their own.
 		b.WriteString("# " + string(ca.State) + ": " + ca.ID + "\n" + strings.TrimSpace(ca.PublicKey) + "\n")
 	}
 	b.WriteString(`EOF
-chmod 644 /etc/ssh/weft_user_ca.pub
+chmod 644 /etc/ssh/weft_user_ca.pub.new
+mv /etc/ssh/weft_user_ca.pub.new /etc/ssh/weft_user_ca.pub
 mkdir -p /etc/ssh/sshd_config.d
 echo 'TrustedUserCAKeys /etc/ssh/weft_user_ca.pub' > /etc/ssh/sshd_config.d/50-weft.conf
 sshd -t && { systemctl reload ssh 2>/dev/null || systemctl reload sshd; }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,12 +17,14 @@ import (
 
 	"weft/api"
 	"weft/control/sshcheck"
+	"weft/gateway"
 	"weft/internal/kind"
 )
 
 func newSSHCACheck() *cobra.Command {
 	var (
 		login   string
+		state   string
 		asJSON  bool
 		timeout time.Duration
 	)
@@ -39,13 +42,15 @@ wants more than the certificate (AuthenticationMethods) or forbids root afterwar
 (PermitRootLogin). "weft explain" tries a real login through a gateway.
 
 The host key that is shown is not verified here; compare it with the server's own. Each
-gateway has its pin of it (weft host-key list), unless an authority vouches for it.
+gateway has its pin of it (weft host-key list), unless an authority vouches for it; with
+--state-dir, on the gateway's machine, it is compared with the pins of HOST, an address.
 
 Exit status: 0 if the CA that signs, and the next one if there is one, are trusted; 9 if
 not; 7 or 8 if the server cannot be asked.`,
 	}
 	cmd.Flags().StringVar(&login, "login", "", "a UNIX `USER` that exists on the server")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "of each connection to the server")
+	cmd.Flags().StringVar(&state, "state-dir", "", "compare the host key with the pins in this `DIR`ectory of a gateway too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	if err := cmd.MarkFlagRequired("login"); err != nil {
 		panic(err)
@@ -64,15 +69,20 @@ not; 7 or 8 if the server cannot be asked.`,
 		if err != nil {
 			return err
 		}
+		pins, err := pinsOf(state, r.Address)
+		if err != nil {
+			return err
+		}
 		if asJSON {
 			e := json.NewEncoder(cmd.OutOrStdout())
 			e.SetIndent("", "  ")
 			err = e.Encode(struct {
 				SchemaVersion int `json:"schema_version"`
 				*sshcheck.Report
-			}{1, r})
+				Pins []gateway.HostKey `json:"pins,omitempty"`
+			}{1, r, pins})
 		} else {
-			err = writeSSHReport(cmd.OutOrStdout(), r, hosts)
+			err = writeSSHReport(cmd.OutOrStdout(), r, hosts, pins)
 		}
 		if err != nil {
 			return err
@@ -107,7 +117,20 @@ func sshQuestion(cmd *cobra.Command, c *api.Client, address, login string) (*ssh
 	return q, nil
 }
 
-func writeSSHReport(w io.Writer, r *sshcheck.Report, hosts []api.SSHTargetCA) error {
+// pinsOf are what a gateway has pinned for an address, in every virtual network; none when no directory is named.
+func pinsOf(stateDir, address string) ([]gateway.HostKey, error) {
+	if stateDir == "" {
+		return nil, nil
+	}
+	dst, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("with --state-dir HOST is an address, not %q", address)}
+	}
+	all, err := gateway.HostKeys(stateDir)
+	return slices.DeleteFunc(all, func(k gateway.HostKey) bool { return k.Destination != dst }), err
+}
+
+func writeSSHReport(w io.Writer, r *sshcheck.Report, hosts []api.SSHTargetCA, pins []gateway.HostKey) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(tab, "%s\t%s\n", what, fmt.Sprintf(format, args...))
@@ -120,6 +143,16 @@ func writeSSHReport(w io.Writer, r *sshcheck.Report, hosts []api.SSHTargetCA) er
 		line("host certificate", "for %s until %s, of %s (%s)", strings.Join(quoted(c.Principals), ", "), c.ValidBefore.Format(time.RFC3339), c.Authority, vouches(hosts, c.Authority))
 	} else {
 		line("host certificate", "none; gateways pin the host key")
+	}
+	for _, p := range pins {
+		switch {
+		case p.Authority != "":
+			line("pin", "in network %s: by a certificate of %s", p.VNET, p.Authority)
+		case p.Fingerprint == r.HostKey.Fingerprint:
+			line("pin", "in network %s: the same since %s", p.VNET, p.Since.Format(time.RFC3339))
+		default:
+			line("pin", "in network %s: ANOTHER KEY since %s: %s", p.VNET, p.Since.Format(time.RFC3339), p.Fingerprint)
+		}
 	}
 	line("methods", "%s", strings.Join(quoted(r.Methods), ", "))
 	for _, a := range r.Authorities {

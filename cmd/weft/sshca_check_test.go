@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -98,6 +99,18 @@ func TestSSHCACheck_ThroughARotation(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || len(r.Authorities) != 1 || r.Authorities[0].Trusted || r.TakesAnything {
 		t.Errorf("an unknown user: %s, %v", out, err)
 	}
+	pins := `{"v1|` + address + `": {"type": "ssh-ed25519", "fingerprint": "SHA256:other", "since": "2026-11-01T00:00:00Z"},
+		"v2|` + address + `": {"type": "ssh-ed25519", "fingerprint": "` + ssh.FingerprintSHA256(sshd.HostKey.PublicKey()) + `", "since": "2026-11-01T00:00:00Z"},
+		"v2|127.0.0.9:1": {"type": "ssh-ed25519", "fingerprint": "SHA256:elsewhere", "since": "2026-11-01T00:00:00Z"}}`
+	if err := os.WriteFile(filepath.Join(a.dir, "host_keys.json"), []byte(pins), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ = a.weft(exitOK, "ssh-ca", "check", address, "--login", sshd.User, "--state-dir", a.dir)
+	if !strings.Contains(out, "in network v1: ANOTHER KEY") || !strings.Contains(out, "in network v2: the same") || strings.Contains(out, "elsewhere") {
+		t.Errorf("with the pins of a gateway:\n%s", out)
+	}
+	a.weft(exitUsage, "ssh-ca", "check", "localhost:"+strconv.Itoa(int(sshd.Addr.Port())), "--login", sshd.User, "--state-dir", a.dir)
+
 	// Nobody has logged in, and nobody could have.
 	if log := sshd.Log(); strings.Contains(log, "Accepted publickey") || !strings.Contains(log, "Postponed") && !strings.Contains(log, "Accepted certificate") {
 		t.Errorf("sshd says %s", log)

@@ -18,8 +18,8 @@ import (
 
 type netAddr = net.Addr
 
-// maxCertLife is three minutes of use and one of backdating for clocks that disagree.
-const maxCertLife = 4 * time.Minute
+// maxCertLife is what control gives: two minutes of use and one of backdating for clocks that disagree.
+const maxCertLife = 3 * time.Minute
 
 // certify makes the certificate of the session's login.
 func (x *session) certify(ctx context.Context, user string) (ssh.Signer, error) {

@@ -193,11 +193,16 @@ func TestLogin_Certificate(t *testing.T) {
 		{"not yet valid", func(c *ssh.Certificate) {
 			c.ValidAfter, c.ValidBefore = uint64(now.Add(time.Minute).Unix()), uint64(now.Add(2*time.Minute).Unix())
 		}, "valid from"},
-		{"too long", func(c *ssh.Certificate) { c.ValidBefore = c.ValidAfter + 241 }, "longer than"},
+		{"too long", func(c *ssh.Certificate) { c.ValidBefore = c.ValidAfter + 181 }, "longer than"},
 		{"for ever", func(c *ssh.Certificate) { c.ValidAfter, c.ValidBefore = 0, ssh.CertTimeInfinity }, "longer than"},
 		{"backwards", func(c *ssh.Certificate) { c.ValidBefore = c.ValidAfter - 1 }, "longer than"},
 		{"a host's", func(c *ssh.Certificate) { c.CertType = ssh.HostCert }, "certificate type"},
 		{"another key", func(c *ssh.Certificate) { c.Key = newSigner(t).PublicKey() }, "another key"},
+		{"an unknown critical option", func(c *ssh.Certificate) { c.CriticalOptions = map[string]string{"verify-required": ""} }, "unknown critical option"},
+		{"a forced command", func(c *ssh.Certificate) { c.CriticalOptions = map[string]string{"force-command": "id"} }, "unknown critical option"},
+		{"an unknown extension", func(c *ssh.Certificate) { c.Extensions["permit-user-rc"] = "" }, "unknown extension"},
+		{"an extension with a value", func(c *ssh.Certificate) { c.Extensions["permit-pty"] = "yes" }, "unknown extension"},
+		{"reserved bytes", func(c *ssh.Certificate) { c.Reserved = []byte{1} }, "reserved"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -214,6 +219,18 @@ func TestLogin_Certificate(t *testing.T) {
 			w.wantUntouched(t)
 		})
 	}
+}
+
+// A certificate that was changed on its way is not shown to the target.
+func TestLogin_AlteredCertificate(t *testing.T) {
+	w := hostWorld(t)
+	w.session.Certify = func(_ context.Context, pub ssh.PublicKey, login string) (*ssh.Certificate, error) {
+		c := w.certificate(pub, login)
+		c.KeyId += "x"
+		return c, nil
+	}
+	w.wantFailure(t, "root", "failed: no certificate")
+	w.wantUntouched(t)
 }
 
 func TestLogin_NoCertificate(t *testing.T) {
