@@ -19,10 +19,12 @@ import (
 // How long the gateways may take.
 const (
 	// sessionsTimeout is for a list: a gateway looks into its table.
-	sessionsTimeout = 5 * time.Second
+	sessionsTimeout = 10 * time.Second
 	// killTimeout is for a kill, which waits for gateways that are about to come back.
 	killTimeout = 10 * time.Second
-	// killRetry is how often a gateway is asked again that was not there.
+	// killTry is for one attempt, and killRetry how long after it a gateway is asked again that was not there or did not
+	// answer. What is killed twice is dead once.
+	killTry   = 5 * time.Second
 	killRetry = 250 * time.Millisecond
 )
 
@@ -230,7 +232,7 @@ func (c *Control) kill(ctx context.Context, in api.KillQuestion) (*api.KillAnswe
 // killAt asks one gateway, again and again while it does not listen; nil: it did not answer.
 func (c *Control) killAt(ctx context.Context, g store.Gateway, in api.KillQuestion) *api.KillAnswer {
 	for {
-		if parts, ok := c.questions.ask(ctx, g.ID, api.GatewayQuestion{Kill: &in}, sessionsTimeout); ok {
+		if parts, ok := c.questions.ask(ctx, g.ID, api.GatewayQuestion{Kill: &in}, killTry); ok {
 			return parts[0].Kill // nil: a gateway that does not know the question
 		}
 		if g.Report.PublicKey == "" {

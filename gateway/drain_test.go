@@ -76,8 +76,8 @@ func TestDrain_WaitsForLiveSessions(t *testing.T) {
 		t.Error(err)
 	}
 	select {
-	case <-w.done:
-		t.Fatal("the gateway ended while a session was live")
+	case err := <-w.done:
+		t.Fatalf("the gateway ended while a session was live: %v", err)
 	default:
 	}
 	if err := client.Close(); err != nil {

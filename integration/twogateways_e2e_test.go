@@ -172,7 +172,7 @@ func (w *world) startSecondGateway(t *testing.T) {
 	p, err := lab.Start(t.Context(), lab.Command{Name: "gateway-2", LogDir: w.dir, Netns: w.net.server, Args: []string{
 		w.bin.Weft, "gateway", "--state-dir", w.path("gateway-2"), "--control", controlURL, "--token-file", w.path("gateway-2-token"),
 		"--ca-file", w.caFile(), "--listen", serverIP + ":51821", "--connector-listen", serverIP + ":7845", "--advertise", serverIP,
-		"--audit-file", w.path("audit-2.jsonl"), "--ready-file", w.path("gateway-2-ready"), "--log-level", "debug",
+		"--audit-file", w.path("audit-2.jsonl"), "--ready-file", w.path("gateway-2-ready"), "--log-level", "debug", "--drain-timeout", "0",
 	}})
 	if err != nil {
 		t.Fatal(err)

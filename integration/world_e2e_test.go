@@ -234,13 +234,19 @@ func (w *world) createAndStartGateway(ctx context.Context) error {
 	return w.gateway.AwaitFile(ctx, w.path("gateway-ready"))
 }
 
-// launchGateway starts the gateway and does not wait.
+// launchGateway starts the gateway and does not wait. When it is stopped it does not wait either.
 func (w *world) launchGateway(ctx context.Context) error {
+	return w.launchGatewayWith(ctx, "--drain-timeout", "0")
+}
+
+func (w *world) launchGatewayWith(ctx context.Context, more ...string) error {
 	var err error
-	w.gateway, err = w.start(ctx, "gateway", w.net.server, w.bin.Weft, "gateway", "--state-dir", w.path("gateway"),
+	w.gateway, err = w.start(ctx, "gateway", w.net.server, append([]string{
+		w.bin.Weft, "gateway", "--state-dir", w.path("gateway"),
 		"--control", controlURL, "--token-file", w.path("gateway-token"), "--ca-file", w.caFile(),
-		"--listen", serverIP+":"+gatewayPort, "--connector-listen", serverIP+":"+quicPort, "--advertise", serverIP,
-		"--audit-file", w.path("audit.jsonl"), "--ready-file", w.path("gateway-ready"), "--log-level", "debug")
+		"--listen", serverIP + ":" + gatewayPort, "--connector-listen", serverIP + ":" + quicPort, "--advertise", serverIP,
+		"--audit-file", w.path("audit.jsonl"), "--ready-file", w.path("gateway-ready"), "--log-level", "debug",
+	}, more...)...)
 	return err
 }
 

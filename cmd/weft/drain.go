@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -28,10 +29,10 @@ type drainable interface {
 	RunUntil(ctx context.Context, stop <-chan struct{}) error
 }
 
-// draining runs a drainable until stop ends, and then until it has drained.
+// draining runs a drainable until stop is closed, and then until it has drained.
 type draining struct {
 	drainable
-	stop context.Context //nolint:containedctx // it is the signal to stop, not the life of what is run
+	stop <-chan struct{}
 	log  *slog.Logger
 }
 
@@ -44,17 +45,17 @@ const (
 func (d draining) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	asked := make(chan struct{})
-	stop := context.AfterFunc(d.stop, func() {
-		defer close(asked)
-		d.askForTime(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		select {
+		case <-d.stop:
+			d.askForTime(ctx)
+		case <-ctx.Done():
+		}
 	})
-	err := d.RunUntil(ctx, d.stop.Done())
-	cancel()
-	if !stop() {
-		<-asked
-	}
-	return err
+	return d.RunUntil(ctx, d.stop)
 }
 
 // askForTime has systemd wait for as long as the drain takes, whatever the unit's TimeoutStopSec.
@@ -84,7 +85,7 @@ func (f *serveFlags) serveDraining(ctx context.Context, s drainable, logger *slo
 	defer end()
 	release := onSecondSignal(ctx, end)
 	defer release()
-	return f.serve(hard, draining{s, ctx, logger}, logger)
+	return f.serve(hard, draining{s, ctx.Done(), logger}, logger)
 }
 
 // onSecondSignal calls end at the second signal to stop; by the first one ctx ends. The returned function gives the

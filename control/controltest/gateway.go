@@ -23,6 +23,14 @@ type FakeGateway struct {
 	sessions []api.Session
 	ended    []api.SessionEnded
 	kills    []api.KillQuestion
+	draining bool
+}
+
+// Drain says whether it takes new sessions; only the tests ask it to.
+func (f *FakeGateway) Drain(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.draining = on
 }
 
 // FakeGateway registers a gateway that has run and starts to listen. It ends with the test.
@@ -141,7 +149,7 @@ func (f *FakeGateway) answer(q *api.GatewayQuestion) api.GatewayReply {
 		}
 	case q.Sessions != nil:
 		// Always everything that is live, and once what has ended: a receiver must bear both.
-		a.Sessions = &api.SessionsAnswer{Epoch: "e", Sequence: f.sequence, Full: q.Sessions.Since == 0, Total: len(f.sessions), Sessions: append([]api.Session(nil), f.sessions...)}
+		a.Sessions = &api.SessionsAnswer{Epoch: "e", Sequence: f.sequence, Full: q.Sessions.Since == 0, Total: len(f.sessions), Busy: len(f.sessions), Draining: f.draining, Sessions: append([]api.Session(nil), f.sessions...)}
 		if q.Sessions.Since > 0 && q.Sessions.Since < f.sequence {
 			a.Sessions.Ended = append([]api.SessionEnded(nil), f.ended...)
 		}

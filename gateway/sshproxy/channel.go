@@ -289,6 +289,17 @@ func (c *channel) say(text string) {
 	}
 }
 
+// sayStarted is say, but to a client whose program is just being started it speaks as soon as it listens.
+func (c *channel) sayStarted(text string) {
+	if c.starting.Load() {
+		select {
+		case <-c.answered:
+		case <-c.clientEnd:
+		}
+	}
+	c.say(text)
+}
+
 func (c *channel) write(text string) {
 	if c.pty.Load() {
 		text = "\r\n" + strings.ReplaceAll(text, "\n", "\r\n")

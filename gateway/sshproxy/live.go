@@ -22,7 +22,7 @@ func (l Live) Tell(text string) {
 		}
 		l.x.wg.Go(func() {
 			defer c.telling.Store(false)
-			c.say(text)
+			c.sayStarted(text)
 		})
 	}
 }

@@ -246,7 +246,7 @@ func (x *session) cut(ctx context.Context) {
 		go func() {
 			defer x.wg.Done()
 			defer told.Done()
-			c.say(text)
+			c.sayStarted(text)
 		}()
 	}
 	x.mu.Unlock()

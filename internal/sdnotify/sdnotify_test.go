@@ -65,6 +65,7 @@ func TestNotifier_Messages(t *testing.T) {
 		{"a status cannot say more than one thing", func() error { return n.Status(ctx, "a\nMAINPID=1") }, "STATUS=a MAINPID=1"},
 		{"long status", func() error { return n.Status(ctx, strings.Repeat("x", 9000)) }, "STATUS=" + strings.Repeat("x", 512)},
 		{"stopping", func() error { return n.Stopping(ctx) }, "STOPPING=1"},
+		{"more time", func() error { return n.ExtendTimeout(ctx, 30*time.Second) }, "EXTEND_TIMEOUT_USEC=30000000"},
 		{"reloading", func() error { return n.Reloading(ctx, 1500*time.Microsecond) }, "RELOADING=1\nMONOTONIC_USEC=1500"},
 		{"reloading without a clock", func() error { return n.Reloading(ctx, 0) }, "RELOADING=1"},
 	} {
