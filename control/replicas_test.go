@@ -245,3 +245,47 @@ func TestReplicas_TellAgentsTheSame(t *testing.T) {
 		t.Errorf("the replicas tell an agent different things (-a +b):\n%s", diff)
 	}
 }
+
+// While the database is away nothing is written and nobody is told anything else; when it is back, everything goes on by
+// itself: requests, streams, and what the replicas tell each other.
+func TestReplicas_DatabaseAway(t *testing.T) {
+	database := pgtest.WholeDatabase(t)
+	a := controltest.Start(t, control.Config{Dir: t.TempDir(), Database: database})
+	b := a.Replica()
+	g := reportingGateway(t, a, "gw")
+	stream := watch[api.GatewayState](t, b.ClientWith(api.Secret(g.Token)), api.PathGatewaySync)
+	stream.until(t, "the first state", func(*api.GatewayState) bool { return true })
+	vnet := a.DefaultVNET()
+	target := api.TargetWrite{Hostname: "away", IP: api.TargetIP{IPv4: &api.TargetAddress{Addr: "10.0.0.1", VNET: vnet}}}
+	end := pgtest.Outage(t, database)
+	for range 3 {
+		for _, s := range []*controltest.Server{a, b} {
+			err := s.Client.Do(t.Context(), http.MethodPost, s.Account("/infrastructure/targets"), target, nil)
+			if !kind.Is(err, kind.Unavailable) {
+				t.Errorf("a write without the database: %v", err)
+			}
+		}
+	}
+	end()
+	id := ""
+	eventually(t, "a write", func() bool {
+		var x api.Target
+		err := a.Client.Do(t.Context(), http.MethodPost, a.Account("/infrastructure/targets"), target, &x)
+		if kind.Is(err, kind.Conflict) {
+			t.Fatalf("one of the writes that failed was kept: %v", err)
+		}
+		id = x.ID
+		return err == nil
+	})
+	state := stream.until(t, "the target", func(s *api.GatewayState) bool { _, ok := s.Targets[id]; return ok })
+	if len(state.Targets) != 1 {
+		t.Errorf("the stream has %d targets", len(state.Targets))
+	}
+	tunnel, token := a.Tunnel("office")
+	watch[api.ConnectorState](t, b.ClientWith(api.Secret(token)), api.PathConnectorSync).until(t, "a state", func(*api.ConnectorState) bool { return true })
+	eventually(t, "the replicas tell each other of streams", func() bool {
+		var x api.Tunnel
+		a.Call(http.MethodGet, a.Account("/cfd_tunnel/"+tunnel), nil, &x)
+		return x.Status == "healthy"
+	})
+}
