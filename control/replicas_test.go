@@ -55,7 +55,8 @@ func reportingGateway(t *testing.T, s *controltest.Server, name string) api.NewG
 	return g
 }
 
-// A write through one replica is on the streams of the other well before anybody polls, and the test says how soon.
+// A write through one replica is on the streams of the other, and the test says how soon. (That it is not the poll that
+// finds it: store's TestWatch_HearsOfChanges.)
 func TestReplicas_WakeEachOther(t *testing.T) {
 	a, b := twoReplicas(t)
 	g := reportingGateway(t, a, "gw")
@@ -72,9 +73,6 @@ func TestReplicas_WakeEachOther(t *testing.T) {
 	slices.Sort(took)
 	at := func(p int) time.Duration { return took[len(took)*p/100] }
 	t.Logf("from the answer of one replica to the stream of the other: median %s, 90 %% %s, most %s", at(50), at(90), took[len(took)-1])
-	if at(50) > time.Second { // a poll would be seconds; how much less this is depends on the machine
-		t.Errorf("the replicas do not wake each other: %v", took)
-	}
 }
 
 func TestReplicas_ServeTheSame(t *testing.T) {
