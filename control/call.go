@@ -117,7 +117,7 @@ func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) 
 		}
 	}
 	var err error
-	if q.query, err = url.ParseQuery(q.r.URL.RawQuery); err != nil {
+	if q.query, err = url.ParseQuery(q.r.URL.RawQuery); err != nil || !isTextQuery(q.r.URL.RawQuery) {
 		return kind.New(kind.Invalid, "the query cannot be parsed")
 	}
 	limit := int64(maxBodyBytes)
@@ -230,6 +230,12 @@ func (q *call) queryPrefix(name string) (netip.Prefix, error) {
 		return p, badQuery(name, s, "an address prefix")
 	}
 	return p.Masked(), nil
+}
+
+// isTextQuery reports whether all of a query can be text.
+func isTextQuery(raw string) bool {
+	s, err := url.QueryUnescape(raw)
+	return err == nil && isText(s)
 }
 
 func badQuery(name, got, want string) error {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // router finds the endpoint of a request by its escaped path, segment by segment: a client that writes a prefix as
@@ -60,7 +61,7 @@ func (t *router) find(method string, u *url.URL) (e *endpoint, params map[string
 	n := &t.root
 	for s := range strings.SplitSeq(path, "/") {
 		value, err := url.PathUnescape(s)
-		if err != nil || value == "" {
+		if err != nil || value == "" || !isText(value) {
 			return nil, nil, nil
 		}
 		switch {
@@ -84,5 +85,8 @@ func (t *router) find(method string, u *url.URL) (e *endpoint, params map[string
 	}
 	return e, params, allow
 }
+
+// isText reports whether s can be the text of a database: nothing is named by anything else.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 var _ http.Handler = (*Control)(nil)
