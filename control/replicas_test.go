@@ -287,3 +287,22 @@ func TestReplicas_DatabaseAway(t *testing.T) {
 		return x.Status == "healthy"
 	})
 }
+
+// A write that the database has made twice is answered once.
+func TestPostgreSQL_BatchTriedAgain(t *testing.T) {
+	database := pgtest.Database(t)
+	s := controltest.Start(t, control.Config{Dir: t.TempDir(), Database: database})
+	pgtest.Exec(t, database, `CREATE SEQUENCE inserts`, `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF nextval('inserts') = 2 THEN RAISE EXCEPTION 'injected' USING ERRCODE = '40001'; END IF;
+		RETURN NEW; END $$`, `CREATE TRIGGER fail BEFORE INSERT ON targets FOR EACH ROW EXECUTE FUNCTION fail()`)
+	var batch []api.TargetWrite
+	for i := range 3 {
+		batch = append(batch, api.TargetWrite{Hostname: "web", IP: api.TargetIP{IPv4: &api.TargetAddress{Addr: fmt.Sprintf("10.0.0.%d", i+1)}}})
+	}
+	var made, listed []api.Target
+	s.Call(http.MethodPut, s.Account("/infrastructure/targets/batch"), batch, &made)
+	s.Call(http.MethodGet, s.Account("/infrastructure/targets"), nil, &listed)
+	if len(made) != len(batch) || len(listed) != len(batch) {
+		t.Errorf("%d targets are answered and %d listed", len(made), len(listed))
+	}
+}
