@@ -51,6 +51,8 @@ type link struct {
 
 	probesSent, probesAnswered atomic.Uint64
 
+	drainNews chan struct{} // has a token when the gateways that drain may be others
+
 	using sync.Mutex // held over a change of candidate, which may look a name up
 
 	mu         sync.Mutex // guards what follows; nothing blocks under it
@@ -58,6 +60,7 @@ type link struct {
 	control    localAddrs
 	candidates []candidate
 	current    int
+	drains     map[string]bool  // gateways that take no new connections, by ID
 	used       tunnel.PublicKey // the peer that the tunnel has; zero: none
 	attempt    int              // which address of an endpoint's name
 	probe      *tunnel.UDPConn
@@ -80,7 +83,7 @@ var (
 // newLink makes the tunnel and starts to watch it; close ends it.
 func newLink(ctx context.Context, a *Agent, key tunnel.PrivateKey, v *view, rejoin func(force bool)) (*link, error) {
 	l := &link{
-		a: a, log: a.log, down: true, rejoin: rejoin,
+		a: a, log: a.log, down: true, rejoin: rejoin, drainNews: make(chan struct{}, 1),
 		addrs: make(map[netip.Addr]struct{}), epochs: make(map[string]string),
 	}
 	var err error
@@ -100,6 +103,7 @@ func newLink(ctx context.Context, a *Agent, key tunnel.PrivateKey, v *view, rejo
 	}
 	l.wg.Go(func() { l.mon.Run(ctx) })
 	l.wg.Go(func() { l.watchNetwork(ctx) })
+	l.wg.Go(func() { l.watchDraining(ctx) })
 	return l, nil
 }
 
@@ -189,13 +193,23 @@ func (l *link) setCandidates(ctx context.Context, v *view) error {
 	at := slices.Index(cs, now)
 	stay := at >= 0 && l.control == v.control
 	l.candidates, l.control = cs, v.control
+	l.drains = drainingOf(v)
+	select {
+	case l.drainNews <- struct{}{}:
+	default:
+	}
 	l.current = max(at, 0)
 	l.mu.Unlock()
 	if stay {
 		return nil
 	}
+	return l.useChanged(ctx, now.endpoint != "")
+}
+
+// useChanged points the tunnel at another candidate than before.
+func (l *link) useChanged(ctx context.Context, had bool) error {
 	err := l.use(ctx)
-	if now.endpoint != "" {
+	if had {
 		l.mon.EndpointChanged()
 	}
 	return err

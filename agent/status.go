@@ -16,6 +16,7 @@ const (
 	noticeKeyStore         = "key_store_file"
 	noticeGatewayRestarted = "gateway_restarted"
 	noticeOutage           = "outage"
+	noticeGatewayDraining  = "gateway_draining"
 	noticeWake             = "wake"
 	noticeNetworkChanged   = "network_changed"
 	noticeControlNotTold   = "control_not_told"

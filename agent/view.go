@@ -22,7 +22,7 @@ type view struct {
 	networks []vnet.Network // by name
 	entries  []targets.Entry
 	rows     wireRows           // the entries as the local API has them
-	gateways []api.AgentGateway // by name, then ID
+	gateways []api.AgentGateway // those that drain last; by name, then ID
 	// addrs are the tunnel addresses of each network; control those of the probe.
 	addrs   map[vnet.ID]localAddrs
 	control localAddrs
@@ -47,7 +47,7 @@ func newView(revision uint64, s *api.AgentState, live bool) *view {
 		v.gateways = append(v.gateways, g)
 	}
 	slices.SortFunc(v.gateways, func(a, b api.AgentGateway) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(drains(a)-drains(b), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
 	v.setNetworks()
 	v.setEntries()

@@ -55,5 +55,6 @@ const (
 	PathGatewaySync        = "/weft/v1/gateway/sync"             // GET stream with a gateway token
 	PathGatewayCertificate = "/weft/v1/gateway/ssh_certificates" // POST with a gateway token: CertificateRequest -> Certificate
 	PathConnectorSync      = "/weft/v1/connector/sync"           // GET stream with a connector token
+	PathOpenAPI            = "/openapi.json"                     // GET, no token: the OpenAPI document, without an envelope
 	PathHealth             = "/weft/v1/health"                   // GET, no token: {"status":"ok"}
 )

@@ -74,12 +74,20 @@ type GatewayQuestion struct {
 	ID       string `json:"id"` // empty: a heartbeat
 	DeviceID string `json:"device_id"`
 	FlowQuestion
+	// Sessions or Kill is set when the question is not about a flow.
+	Sessions *SessionsQuestion `json:"sessions,omitempty"`
+	Kill     *KillQuestion     `json:"kill,omitempty"`
 }
 
 // GatewayReply answers a GatewayQuestion.
 type GatewayReply struct {
 	ID string `json:"id"`
 	FlowAnswer
+	Sessions *SessionsAnswer `json:"sessions,omitempty"`
+	Kill     *KillAnswer     `json:"kill,omitempty"`
+	// Answer tells two answers to one question apart, More that further parts of this one follow.
+	Answer string `json:"answer,omitempty"`
+	More   bool   `json:"more,omitempty"`
 }
 
 // ExplainRequest asks why a user may or may not reach a target.

@@ -34,6 +34,7 @@ const (
 	CodeForbidden           = "destination_forbidden"
 	CodeLoginNotGranted     = "login_not_granted"
 	CodeLoginElsewhere      = "login_granted_elsewhere"
+	CodeGatewayDraining     = "gateway_draining"
 	CodeConnectorMissing    = "connector_missing"
 	CodeConnectorDown       = "connector_down"
 	CodeNotRoutedByPeer     = "connector_not_routed"
@@ -93,6 +94,7 @@ func ExplainCodes() []ExplainCode {
 		{CodeForbidden, "addresses of this kind are never reachable through a gateway", "give the target another address"},
 		{CodeLoginNotGranted, "log in as one of the UNIX users that the evidence lists, or ask your administrator", "add the UNIX user to the connection rules of a policy that includes the user"},
 		{CodeLoginElsewhere, "you may use that UNIX user on the targets that the evidence lists, not on this one; ask your administrator", "add the UNIX user to a policy of an application that covers this target"},
+		{CodeGatewayDraining, "wait until the connections that are open have ended: then the agent takes another gateway by itself; or run: warp-cli disconnect && warp-cli connect", "start or name another gateway, or let this one take connections again: weft gateway drain --off NAME"},
 		{CodeConnectorMissing, "ask your administrator: the route leads to a tunnel without a connector", "start a connector with the tunnel's token: weft connector"},
 		{CodeConnectorDown, "ask your administrator: the connector of this network is not connected", "start the connector of this tunnel again and look at its log"},
 		{CodeNotRoutedByPeer, "try again in a moment; then ask your administrator", "the connector does not know the route yet: check that it hears control"},

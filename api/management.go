@@ -25,20 +25,20 @@ type TargetIP struct {
 
 // TargetAddress is an address in a virtual network; an empty network means the account's default.
 type TargetAddress struct {
-	Addr string `json:"ip_addr"`
+	Addr string `json:"ip_addr" openapi:"required"`
 	VNET string `json:"virtual_network_id"`
 }
 
 // TargetWrite creates or replaces a target.
 type TargetWrite struct {
-	Hostname string            `json:"hostname"`
-	IP       TargetIP          `json:"ip"`
+	Hostname string            `json:"hostname" openapi:"required,maxlen=253"`
+	IP       TargetIP          `json:"ip" openapi:"required"`
 	Tags     map[string]string `json:"tags,omitempty"`
 }
 
 // TargetIDs names the targets to delete.
 type TargetIDs struct {
-	TargetIDs []string `json:"target_ids"`
+	TargetIDs []string `json:"target_ids" openapi:"required"`
 }
 
 // VirtualNetwork is a VNET.
@@ -121,31 +121,34 @@ type Application struct {
 
 // Criteria selects targets.
 type Criteria struct {
-	Attributes map[string][]string `json:"target_attributes"`
-	Port       int                 `json:"port"`
-	Protocol   string              `json:"protocol"`
+	Attributes map[string][]string `json:"target_attributes" openapi:"required"`
+	Port       int                 `json:"port" openapi:"required,min=1,max=65535"`
+	Protocol   string              `json:"protocol" openapi:"required"`
 }
 
 // ApplicationWrite creates or replaces an application. Nil Policies leave the policies alone, none removes them.
 type ApplicationWrite struct {
-	Name     string         `json:"name"`
-	Type     string         `json:"type"`
-	Criteria []Criteria     `json:"target_criteria"`
-	Policies *[]PolicyWrite `json:"policies,omitempty"`
+	Name     string         `json:"name" openapi:"required"`
+	Type     string         `json:"type" openapi:"required,enum=infrastructure"`
+	Criteria []Criteria     `json:"target_criteria" openapi:"required"`
+	Policies *[]PolicyWrite `json:"policies,omitempty" openapi:"orstring"`
 }
 
 // Policy is a policy of an application.
 type Policy struct {
-	ID         string           `json:"id"`
-	Name       string           `json:"name"`
-	Decision   string           `json:"decision"`
-	Precedence int              `json:"precedence"`
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Decision string `json:"decision"`
+	// Precedence is the policy's place in its application; a reusable policy by itself has none.
+	Precedence int              `json:"precedence,omitempty"`
 	Include    []access.Rule    `json:"include"`
 	Exclude    []access.Rule    `json:"exclude"`
 	Require    []access.Rule    `json:"require"`
 	Connection *ConnectionRules `json:"connection_rules,omitempty"`
-	CreatedAt  string           `json:"created_at"`
-	UpdatedAt  string           `json:"updated_at"`
+	// Reusable says that the application only refers to it; it is changed at /access/policies.
+	Reusable  bool   `json:"reusable,omitempty"`
+	CreatedAt string `json:"created_at"`
+	UpdatedAt string `json:"updated_at"`
 }
 
 // PolicyWrite creates or replaces a policy. Precedence 0 asks for the next free one.
@@ -165,10 +168,28 @@ type ConnectionRules struct {
 	SSH *SSHRules `json:"ssh,omitempty"`
 }
 
-// SSHRules are the UNIX users that a policy grants.
+// SSHRules are the UNIX users that a policy grants, and what else it allows a login. What is not set is left out, so
+// that a client that does not know it sees what it wrote.
 type SSHRules struct {
-	Usernames       []string `json:"usernames"`
-	AllowEmailAlias bool     `json:"allow_email_alias"`
+	Usernames        []string          `json:"usernames"`
+	AllowEmailAlias  bool              `json:"allow_email_alias"`
+	LocalForwarding  *LocalForwarding  `json:"local_forwarding,omitempty"`
+	RemoteForwarding *RemoteForwarding `json:"remote_forwarding,omitempty"`
+	AgentForwarding  bool              `json:"agent_forwarding,omitempty"`
+	X11Forwarding    bool              `json:"x11_forwarding,omitempty"`
+	// As written, such as "8h" and "15m"; "": no limit.
+	MaxSessionDuration string `json:"max_session_duration,omitempty"`
+	IdleTimeout        string `json:"idle_timeout,omitempty"`
+}
+
+// LocalForwarding is what a login may reach from the target; see access.LocalForwarding.
+type LocalForwarding struct {
+	Destinations []string `json:"destinations"`
+}
+
+// RemoteForwarding is what a login may have the target listen on; see access.RemoteForwarding.
+type RemoteForwarding struct {
+	Listen []string `json:"listen"`
 }
 
 // GatewayCA is the certificate authority of upstream SSH logins.
@@ -251,11 +272,13 @@ type User struct {
 	CreatedAt         string  `json:"created_at"`
 	UpdatedAt         string  `json:"updated_at"`
 	RevokedAt         *string `json:"revoked_at"`
+	// LastSuccessfulLogin is the last enrolment or SSH login on record.
+	LastSuccessfulLogin *string `json:"last_successful_login,omitempty"`
 }
 
 // RevokeUser names the user to revoke.
 type RevokeUser struct {
-	Email string `json:"email"`
+	Email string `json:"email" openapi:"required"`
 }
 
 // TokenStatus is the answer to a look at one's own token.
@@ -365,8 +388,8 @@ type RuleGroup struct {
 
 // RuleGroupWrite creates or replaces a rule group.
 type RuleGroupWrite struct {
-	Name    string        `json:"name"`
-	Include []access.Rule `json:"include"`
+	Name    string        `json:"name" openapi:"required"`
+	Include []access.Rule `json:"include" openapi:"required"`
 	Exclude []access.Rule `json:"exclude,omitempty"`
 	Require []access.Rule `json:"require,omitempty"`
 }

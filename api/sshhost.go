@@ -40,8 +40,8 @@ type SSHHostCA struct {
 
 // SSHCAs are the account's SSH authorities. Private keys are never shown.
 type SSHCAs struct {
-	// User signs the logins at targets (TrustedUserCAKeys): none or one.
-	User []GatewayCA `json:"user"`
+	// User are those of the logins at targets (TrustedUserCAKeys): the one that signs, the next, then those that did.
+	User []SSHUserCA `json:"user"`
 	// Host sign the gateways' host keys, the newest first; agents trust all of them.
 	Host []SSHHostCA `json:"host"`
 }

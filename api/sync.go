@@ -75,6 +75,8 @@ type AgentGateway struct {
 	// CheckEndpoints are further UDP endpoints of the gateway's host, of QUIC (RFC 9000). They are not for the agent's traffic: an
 	// answer there (version negotiation) tells diag whether UDP to that host is blocked altogether.
 	CheckEndpoints []string `json:"check_endpoints,omitempty"`
+	// Draining says that it takes no new connections: another one is better.
+	Draining bool `json:"draining,omitempty"`
 }
 
 // AgentNetwork is a VNET that the device may use and its slot.
@@ -117,6 +119,7 @@ type GatewayState struct {
 	Tunnels      map[string]GatewayTunnel      `json:"tunnels"`    // by tunnel ID
 	NetworkRules map[string]access.NetworkRule `json:"network_rules"`
 	Lists        map[string]access.List        `json:"lists"`
+	Recording    map[string]RecordingSetting   `json:"recording"` // by application ID, and RecordingAccount
 }
 
 // GatewaySyncSelf is the gateway's own part.
@@ -130,11 +133,20 @@ type GatewaySyncSelf struct {
 	StaleAfterSeconds int `json:"stale_after_seconds"`
 	// SSHCAPublicKey is the authorized_keys form of the CA that signs upstream logins; empty: no CA yet, SSH is refused with that reason.
 	SSHCAPublicKey string `json:"ssh_ca_public_key"`
+	// SSHUserCAs are all authorities of logins that there are, that of SSHCAPublicKey first. Not empty, it also says that
+	// control knows the optional fields of CertificateRequest.
+	SSHUserCAs []string `json:"ssh_user_cas,omitempty"`
+	// SSHTargetCAs may vouch for targets' host keys.
+	SSHTargetCAs []GatewayTargetCA `json:"ssh_target_cas,omitempty"`
 	// SSHHostCAs sign the gateway's own host keys, in authorized_keys form, the newest, which signs from now on, first. Agents
 	// trust all of them and no others.
 	SSHHostCAs []string `json:"ssh_host_cas,omitempty"`
 	// ExplainAlmost lets users know of a policy that includes them and still does not let them in.
 	ExplainAlmost bool `json:"explain_almost,omitempty"`
+	// Draining says that an administrator wants the gateway to take no new sessions.
+	Draining bool `json:"draining,omitempty"`
+	// SSHLogKey is that of AuditSSHSettings; empty: none.
+	SSHLogKey string `json:"ssh_log_key,omitempty"`
 }
 
 // WireNetwork is a VNET.
@@ -229,6 +241,8 @@ type GatewayReport struct {
 	Version            string   `json:"version"`
 	// Epoch is new at every start of the gateway.
 	Epoch string `json:"epoch"`
+	// Draining is set while the gateway is being stopped and waits for its sessions.
+	Draining bool `json:"draining,omitempty"`
 }
 
 // CertificateRequest asks for a user certificate for one upstream SSH login. Control evaluates the access again.
@@ -239,6 +253,12 @@ type CertificateRequest struct {
 	VNET        vnet.ID        `json:"vnet"`
 	Destination netip.AddrPort `json:"destination"`
 	Login       string         `json:"login"`
+	// SourceAddress is where the target sees the login come from, when a connector vouches for it: the certificate is good from
+	// there alone. The zero Addr: not known.
+	SourceAddress netip.Addr `json:"source_address,omitzero"`
+	// Extensions are the most that the certificate may allow (PROTOCOL.certkeys); what the policy does not grant is left out of
+	// it. Absent: all that the policy grants.
+	Extensions []string `json:"extensions,omitempty"`
 }
 
 // Certificate is the answer.

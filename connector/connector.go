@@ -28,7 +28,9 @@ type Config struct {
 	Control *api.Client
 	// Map translates a target address to another dial address, for hosts without a network of their own.
 	// The target address must be covered by a route all the same; the dial address may be anything.
-	Map    map[netip.AddrPort]netip.AddrPort
+	Map map[netip.AddrPort]netip.AddrPort
+	// Source says when certificates may be bound to the address of this connector; "" means SourceAuto.
+	Source SourceMode
 	Limits Limits
 	// Version of the software, for people; at most 64 printable ASCII characters without spaces, may be empty.
 	Version string
@@ -53,6 +55,9 @@ func (c *Config) validate() error {
 		if !from.IsValid() || !to.IsValid() {
 			return fmt.Errorf("connector: map %v to %v: invalid address", from, to)
 		}
+	}
+	if err := c.Source.validate(); err != nil {
+		return err
 	}
 	c.Limits.MaxFlowsPerGateway = orDefault(c.Limits.MaxFlowsPerGateway, 16384)
 	c.Limits.MaxFlows = orDefault(c.Limits.MaxFlows, 32768)
@@ -111,7 +116,7 @@ func New(cfg Config) (*Connector, error) {
 	}
 	c := &Connector{cfg: cfg, id: uuid.NewString(), ready: make(chan struct{})}
 	c.routes.Store(newRoutes(nil))
-	c.dialer = dialer{routes: &c.routes, translate: cfg.Map}
+	c.dialer = dialer{routes: &c.routes, translate: cfg.Map, mode: cfg.Source}
 	return c, nil
 }
 

@@ -49,6 +49,12 @@ type fakeGateway struct {
 
 func newFakeGateway(tb testing.TB) *fakeGateway {
 	tb.Helper()
+	return newGatewayOf(tb, connwire.ALPN)
+}
+
+// newGatewayOf is newFakeGateway of a version that speaks other protocols.
+func newGatewayOf(tb testing.TB, protocols ...string) *fakeGateway {
+	tb.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		tb.Fatal(err)
@@ -67,7 +73,7 @@ func newFakeGateway(tb testing.TB) *fakeGateway {
 	g.tr = &quic.Transport{Conn: g.socket}
 	g.listener, err = g.tr.Listen(&tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}},
-		NextProtos:   []string{connwire.ALPN}, MinVersion: tls.VersionTLS13,
+		NextProtos:   protocols, MinVersion: tls.VersionTLS13,
 	}, connwire.QUICConfig(1))
 	if err != nil {
 		tb.Fatal(err)
@@ -216,10 +222,13 @@ func (g *fakeGateway) state(prefixes ...string) api.ConnectorState {
 // start runs a connector until the test ends.
 func start(tb testing.TB, control *fakeControl, translate map[netip.AddrPort]netip.AddrPort, limits connector.Limits) *connector.Connector {
 	tb.Helper()
-	c, err := connector.New(connector.Config{
-		Token: api.ConnectorToken{AccountID: "a", TunnelID: tunnelID, Secret: []byte("s")}, Control: control.client(tb),
-		Map: translate, Limits: limits,
-	})
+	return startWith(tb, control, connector.Config{Map: translate, Limits: limits})
+}
+
+func startWith(tb testing.TB, control *fakeControl, cfg connector.Config) *connector.Connector {
+	tb.Helper()
+	cfg.Token, cfg.Control = api.ConnectorToken{AccountID: "a", TunnelID: tunnelID, Secret: []byte("s")}, control.client(tb)
+	c, err := connector.New(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -18,6 +18,8 @@ import (
 type dialer struct {
 	routes    *atomic.Pointer[routes]
 	translate map[netip.AddrPort]netip.AddrPort
+	mode      SourceMode
+	links     linkNetworks
 }
 
 // Keep-alive of the sockets to targets: a target that vanished is noticed after two minutes.

@@ -96,7 +96,7 @@ func (c *Connector) greet(ctx context.Context, tr *quic.Transport, addr *net.UDP
 		// chain and a name would say less.
 		InsecureSkipVerify:    true,
 		VerifyPeerCertificate: pinned(g.CertificateSHA256),
-		NextProtos:            []string{connwire.ALPN},
+		NextProtos:            connwire.Protocols(),
 		MinVersion:            tls.VersionTLS13,
 	}, connwire.QUICConfig(int64(c.cfg.Limits.MaxFlowsPerGateway)))
 	if err != nil {

@@ -31,6 +31,7 @@ func (c *Connector) serve(ctx context.Context, conn *quic.Conn, log *slog.Logger
 		log.DebugContext(ctx, "datagrams end", slog.Any("error", err), slog.Uint64("dropped", mux.Dropped()))
 	})
 	wg.Go(func() { ping(conn) })
+	sources := conn.ConnectionState().TLS.NegotiatedProtocol == connwire.ALPNSource
 	defer func() {
 		_ = conn.CloseWithError(connwire.CodeClosed, "connector stops") // already closed is fine
 	}()
@@ -41,7 +42,7 @@ func (c *Connector) serve(ctx context.Context, conn *quic.Conn, log *slog.Logger
 		}
 		wg.Go(func() {
 			st := connwire.NewStream(stream, conn.LocalAddr(), conn.RemoteAddr())
-			c.flow(ctx, mux, st, log)
+			c.flow(ctx, mux, st, sources, log)
 		})
 	}
 }
@@ -62,8 +63,8 @@ func ping(conn *quic.Conn) {
 	}
 }
 
-// flow serves one stream.
-func (c *Connector) flow(ctx context.Context, mux *connwire.Mux, st *connwire.Stream, log *slog.Logger) {
+// flow serves one stream; sources: the gateway wants to hear from where the target sees it come.
+func (c *Connector) flow(ctx context.Context, mux *connwire.Mux, st *connwire.Stream, sources bool, log *slog.Logger) {
 	if n := c.counters.flows.Add(1); n > int64(c.cfg.Limits.MaxFlows) {
 		c.counters.flows.Add(-1)
 		c.refuse(ctx, st, connwire.ErrLimit, log)
@@ -93,7 +94,11 @@ func (c *Connector) flow(ctx context.Context, mux *connwire.Mux, st *connwire.St
 	c.counters.opened.Add(1)
 	switch t := target.(type) {
 	case *net.TCPConn:
-		serveTCP(ctx, st, &connwire.SocketConn{TCPConn: t}, log)
+		answer := []byte{byte(connwire.StatusOK)}
+		if sources {
+			answer = connwire.AppendSource(answer, c.dialer.source(t, q.Destination))
+		}
+		serveTCP(ctx, st, answer, &connwire.SocketConn{TCPConn: t}, log)
 	case *net.UDPConn:
 		serveUDP(ctx, mux, st, t, log)
 	}
@@ -126,8 +131,8 @@ func (c *Connector) refuse(ctx context.Context, st *connwire.Stream, err error, 
 	_ = st.Close() // the gateway may be gone; nothing more to say
 }
 
-func serveTCP(ctx context.Context, st *connwire.Stream, target *connwire.SocketConn, log *slog.Logger) {
-	if _, err := st.Write([]byte{byte(connwire.StatusOK)}); err != nil {
+func serveTCP(ctx context.Context, st *connwire.Stream, answer []byte, target *connwire.SocketConn, log *slog.Logger) {
+	if _, err := st.Write(answer); err != nil {
 		target.Abort()
 		st.Abort()
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -81,11 +82,28 @@ type envelope struct {
 	ResultInfo any             `json:"result_info,omitempty"`
 }
 
-// writeAnswer writes 200 for every success: one of the clients takes nothing else.
-func (c *Control) writeAnswer(ctx context.Context, w http.ResponseWriter, a answer) {
-	c.writeJSON(ctx, w, http.StatusOK, envelope{
-		Success: true, Errors: []api.ErrorItem{}, Messages: []api.ErrorItem{}, Result: a.result, ResultInfo: a.info,
-	})
+// writeAnswer writes 200 for every success: one of the clients takes nothing else. What GET answers has a tag, by
+// which the caller can ask whether it is still that (304) and change it only if it is.
+func (c *Control) writeAnswer(ctx context.Context, w http.ResponseWriter, q *call, a answer) error {
+	e := envelope{Success: true, Errors: []api.ErrorItem{}, Messages: []api.ErrorItem{}, Result: a.result, ResultInfo: a.info}
+	if q.r.Method == http.MethodGet {
+		raw, tag, err := tagOf(a)
+		if err != nil {
+			return fmt.Errorf("render answer: %w", err)
+		}
+		w.Header().Set("ETag", tag)
+		switch {
+		case len(tagList(q.r.Header, "If-Match")) > 0 && !match(q.r.Header, tag):
+			return changedMeanwhile(tag)
+		case noneMatch(q.r.Header, tag):
+			w.Header().Set("Cache-Control", "no-store")
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+		e.Result = json.RawMessage(raw)
+	}
+	c.writeJSON(ctx, w, http.StatusOK, e)
+	return nil
 }
 
 // writeError writes err; the text of an error without a kind goes to the log alone.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -40,6 +42,9 @@ type endpoint struct {
 	stream func(ctx context.Context, q *call, w http.ResponseWriter) error
 	// stranger says that the credential is in the body.
 	stranger bool
+	// role is the security scheme of auth, "" when there is none; node is where the router has the endpoint.
+	role string
+	node *node
 }
 
 // authenticator finds out who calls, before anything else of the request is looked at.
@@ -60,6 +65,8 @@ type call struct {
 	token   store.Token
 	// revision is at least that of the state in which the caller was authenticated.
 	revision uint64
+	// tooLate is set when a condition of the request did not hold and nothing was written.
+	tooLate error
 	// streams is set once the endpoint writes the response itself.
 	streams bool
 }
@@ -117,8 +124,11 @@ func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) 
 		}
 	}
 	var err error
-	if q.query, err = url.ParseQuery(q.r.URL.RawQuery); err != nil || !isTextQuery(q.r.URL.RawQuery) {
+	if q.query, err = url.ParseQuery(q.r.URL.RawQuery); err != nil {
 		return kind.New(kind.Invalid, "the query cannot be parsed")
+	}
+	if err := q.checkText(); err != nil {
+		return err
 	}
 	limit := int64(maxBodyBytes)
 	if e.stranger {
@@ -129,12 +139,17 @@ func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) 
 		q.streams = true
 		return e.stream(ctx, q, w)
 	}
+	if ctx, err = c.withPrecondition(ctx, q, e); err != nil {
+		return err
+	}
 	a, err := e.serve(ctx, q)
+	if q.tooLate != nil {
+		return q.tooLate // whatever the endpoint made of it
+	}
 	if err != nil {
 		return err
 	}
-	c.writeAnswer(ctx, w, a)
-	return nil
+	return c.writeAnswer(ctx, w, q, a)
 }
 
 func remoteAddr(s string) netip.Addr {
@@ -166,7 +181,46 @@ func (q *call) rawBody() ([]byte, error) {
 	if err != nil {
 		return nil, kind.New(kind.Invalid, "the body cannot be read").WithCause(err)
 	}
+	if len(raw) > 0 {
+		if err := checkContentType(q.r.Header.Get("Content-Type")); err != nil {
+			return nil, err
+		}
+	}
 	return raw, nil
+}
+
+// checkContentType takes JSON of any flavour, and no name at all, as simple programs send it.
+func checkContentType(s string) error {
+	if s == "" {
+		return nil
+	}
+	if t, _, err := mime.ParseMediaType(s); err == nil && (t == "application/json" || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json")) {
+		return nil
+	}
+	return &failure{
+		is:     kind.New(kind.Invalid, "the body must be JSON, not %q", clipped(s)).WithHint("send the header \"Content-Type: application/json\""),
+		status: http.StatusUnsupportedMediaType, code: codeInvalid,
+	}
+}
+
+// clipped is what of a caller's text is worth repeating.
+func clipped(s string) string {
+	if len(s) > 80 {
+		return strings.ToValidUTF8(s[:80], "") + "..."
+	}
+	return strings.ToValidUTF8(s, "")
+}
+
+// checkText refuses values of the query that no object can have and that not every engine takes for text.
+func (q *call) checkText() error {
+	for name, values := range q.query {
+		for _, v := range append([]string{name}, values...) {
+			if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
+				return kind.New(kind.Invalid, "the query parameter %q is not text: it has a NUL or is not UTF-8", clipped(name))
+			}
+		}
+	}
+	return nil
 }
 
 // The parsers of query parameters: an absent or empty parameter is the zero value.
@@ -232,17 +286,8 @@ func (q *call) queryPrefix(name string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// isTextQuery reports whether all of a query can be text.
-func isTextQuery(raw string) bool {
-	s, err := url.QueryUnescape(raw)
-	return err == nil && isText(s)
-}
-
 func badQuery(name, got, want string) error {
-	if len(got) > 80 {
-		got = strings.ToValidUTF8(got[:80], "") + "..."
-	}
-	return kind.New(kind.Invalid, "the query parameter %s must be %s, not %q", name, want, got)
+	return kind.New(kind.Invalid, "the query parameter %s must be %s, not %q", name, want, clipped(got))
 }
 
 // The sizes of pages.

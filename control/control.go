@@ -19,10 +19,12 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
 
+	"weft/control/sshca"
 	"weft/control/store"
 	"weft/internal/kind"
 )
@@ -63,8 +65,12 @@ type Config struct {
 	// ExplainAlmost lets "warp-cli explain" name a policy that includes its user and still does not let them in (a require rule
 	// that is not met, an exclude rule). Otherwise that looks like a target that does not exist.
 	ExplainAlmost bool
+	// SSHKeys keeps the private keys of the SSH authorities; nil means sshca.Software: in the database, encrypted.
+	SSHKeys sshca.KeySource
 	// Logger defaults to discarding.
 	Logger *slog.Logger
+	// Around, if not nil, goes around the handler of all requests; controltest watches the answers by it.
+	Around func(http.Handler) http.Handler
 	// Now is the clock of certificates and records; nil means time.Now.
 	Now func() time.Time
 }
@@ -90,6 +96,9 @@ func (cfg *Config) validate() error {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.SSHKeys == nil {
+		cfg.SSHKeys = sshca.Software{}
+	}
 	for to, preset := range map[*int]int{&cfg.MaxStreams: defaultMaxStreams, &cfg.MaxConnections: defaultMaxConnections, &cfg.EnrolPerMinute: 120, &cfg.EnrolTotalPerMinute: 3000} {
 		if *to <= 0 {
 			*to = preset
@@ -113,11 +122,17 @@ type Control struct {
 	lastUsed   *lastSeen      // of API tokens
 	questions  *questions
 	replicas   *replicas // nil with SQLite
+	krl        krlMemo
 	listener   net.Listener
 	publicURL  string
 	ready      chan struct{}
 	closeOnce  sync.Once
 	closeErr   error
+	watches    chan struct{} // of sessions, at once
+	// killTimeout is killTimeout but in tests.
+	killTimeout atomic.Int64
+	// description renders the OpenAPI document once.
+	description func() ([]byte, error)
 }
 
 // New opens the store and the listener, so that URL is known; nothing is answered before Run. Whoever does not call
@@ -132,15 +147,17 @@ func New(cfg Config) (*Control, error) {
 		lastUsed: newLastSeen(func(ctx context.Context, tx *store.Tx, at map[string]time.Time) error {
 			return tx.SetTokensUsed(ctx, at)
 		}),
-		questions: newQuestions(), ready: make(chan struct{}),
+		questions: newQuestions(), watches: make(chan struct{}, maxSessionWatches), ready: make(chan struct{}),
 		enrolments: newRates[netip.Addr](
 			perMinute(cfg.EnrolPerMinute), cfg.EnrolPerMinute/2+1, perMinute(cfg.EnrolTotalPerMinute), cfg.EnrolTotalPerMinute/2+1),
 		moves: newRates[string](perMinute(movesPerMinute), movesPerMinute, perMinute(allMovesPerMin), allMovesBurst),
 	}
+	c.killTimeout.Store(int64(killTimeout))
 	if err := c.open(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	c.router = c.routes()
+	c.description = sync.OnceValues(c.describe)
 	return c, nil
 }
 
@@ -153,6 +170,7 @@ func (c *Control) open() error {
 	}
 	c.hub = newHub(c.store, c.log)
 	c.hub.explainAlmost = c.cfg.ExplainAlmost
+	c.store.SetImpact(c.auditedImpact)
 	if c.store.Shared() {
 		c.replicas = newReplicas(c.store, c.log, c.streams, c.questions)
 		c.streams.others, c.questions.others = c.replicas, c.replicas
@@ -238,6 +256,7 @@ func (c *Control) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { c.lastSeen.run(ctx, c.store, c.log) })
 	wg.Go(func() { c.lastUsed.run(ctx, c.store, c.log) })
+	wg.Go(func() { c.keepHouse(ctx) })
 	srv := c.server(ctx)
 	failed := make(chan error, 1)
 	wg.Go(func() {
@@ -264,8 +283,12 @@ func (c *Control) Run(ctx context.Context) error {
 }
 
 func (c *Control) server(ctx context.Context) *http.Server {
+	var handler http.Handler = c
+	if c.cfg.Around != nil {
+		handler = c.cfg.Around(c)
+	}
 	return &http.Server{
-		Handler: c,
+		Handler: handler,
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12, GetCertificate: c.certs.certificate,
 		},

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"weft/api"
@@ -16,29 +17,50 @@ func (c *Control) routes() *router {
 		t.add(pattern, &endpoint{auth: authAPI, area: areaOf(pattern), reads: readsOnly(pattern), serve: serve})
 	}
 	for pattern, e := range map[string]*endpoint{
-		"GET " + api.PathHealth:                  {auth: authNone, serve: c.health},
-		"POST " + api.PathEnrolmentKeys:          {auth: authAPI, area: areaWeft, serve: c.createEnrolmentKey},
-		"POST " + api.PathEnrol:                  {auth: authEnrol, serve: c.enrol, stranger: true},
-		"GET " + api.PathAgentSelf:               {auth: authDevice, serve: c.agentSelf},
-		"POST " + api.PathAgentKey:               {auth: authDevice, serve: c.agentKey},
-		"GET " + api.PathAgentDevices:            {auth: authDevice, serve: c.agentDevices},
-		"DELETE " + api.PathAgentSelf:            {auth: authDevice, serve: c.agentDelete},
-		"GET " + api.PathAgentSync:               {auth: authDevice, stream: c.syncAgent},
-		"POST " + api.PathGateways:               {auth: authAPI, area: areaWeft, serve: c.createGateway},
-		"PUT " + api.PathGatewaySelf:             {auth: authGateway, serve: c.reportGateway},
-		"GET " + api.PathGatewaySync:             {auth: authGateway, stream: c.syncGateway},
-		"POST " + api.PathGatewayCertificate:     {auth: authGateway, serve: c.signCertificate},
-		"POST " + api.PathGatewayHostCertificate: {auth: authGateway, serve: c.signHostCertificate},
-		"GET " + api.PathSSHCAs:                  {auth: authAPI, area: areaSSH, reads: true, serve: c.listSSHCAs},
-		"POST " + api.PathSSHHostCAs:             {auth: authAPI, area: areaSSH, serve: c.createSSHHostCA},
-		"DELETE " + api.PathSSHHostCAs + "/{id}": {auth: authAPI, area: areaSSH, serve: c.deleteSSHHostCA},
-		"GET " + api.PathGatewayQuestions:        {auth: authGateway, stream: c.askGateway},
-		"POST " + api.PathGatewayAnswers:         {auth: authGateway, serve: c.hearGateway},
-		"GET " + api.PathAgentGateways:           {auth: authDevice, serve: c.agentGateways},
-		"POST " + api.PathExplain:                {auth: authAPI, area: areaWeft, reads: true, serve: c.explain},
-		"GET " + api.PathConnectorSync:           {auth: authConnector, stream: c.syncConnector},
+		"GET " + api.PathHealth:                         {auth: authNone, serve: c.health},
+		"POST " + api.PathEnrolmentKeys:                 {auth: authAPI, area: areaWeft, serve: c.createEnrolmentKey},
+		"POST " + api.PathEnrol:                         {auth: authEnrol, serve: c.enrol, stranger: true},
+		"GET " + api.PathAgentSelf:                      {auth: authDevice, serve: c.agentSelf},
+		"POST " + api.PathAgentKey:                      {auth: authDevice, serve: c.agentKey},
+		"GET " + api.PathAgentDevices:                   {auth: authDevice, serve: c.agentDevices},
+		"DELETE " + api.PathAgentSelf:                   {auth: authDevice, serve: c.agentDelete},
+		"GET " + api.PathAgentSync:                      {auth: authDevice, stream: c.syncAgent},
+		"POST " + api.PathGateways:                      {auth: authAPI, area: areaWeft, serve: c.createGateway},
+		"PUT " + api.PathGatewaySelf:                    {auth: authGateway, serve: c.reportGateway},
+		"GET " + api.PathGatewaySync:                    {auth: authGateway, stream: c.syncGateway},
+		"POST " + api.PathGatewayCertificate:            {auth: authGateway, serve: c.signCertificate},
+		"POST " + api.PathGatewayHostCertificate:        {auth: authGateway, serve: c.signHostCertificate},
+		"GET " + api.PathSSHCAs:                         {auth: authAPI, area: areaSSH, reads: true, serve: c.listSSHCAs},
+		"POST " + api.PathSSHHostCAs:                    {auth: authAPI, area: areaSSH, serve: c.createSSHHostCA},
+		"DELETE " + api.PathSSHHostCAs + "/{id}":        {auth: authAPI, area: areaSSH, serve: c.deleteSSHHostCA},
+		"POST " + api.PathSSHUserCAs:                    {auth: authAPI, area: areaSSH, serve: c.createSSHUserCA},
+		"POST " + api.PathSSHUserCAs + "/{id}/activate": {auth: authAPI, area: areaSSH, serve: c.activateSSHUserCA},
+		"DELETE " + api.PathSSHUserCAs + "/{id}":        {auth: authAPI, area: areaSSH, serve: c.deleteSSHUserCA},
+		"POST " + api.PathSSHProbe:                      {auth: authAPI, area: areaSSH, serve: c.probeSSHCAs},
+		"GET " + api.PathSSHTargetCAs:                   {auth: authAPI, area: areaSSH, reads: true, serve: c.listSSHTargetCAs},
+		"POST " + api.PathSSHTargetCAs:                  {auth: authAPI, area: areaSSH, serve: c.createSSHTargetCA},
+		"DELETE " + api.PathSSHTargetCAs + "/{id}":      {auth: authAPI, area: areaSSH, serve: c.deleteSSHTargetCA},
+		"GET " + api.PathSSHKRL:                         {auth: authNone, stream: c.serveKRL},
+		"POST " + api.PathSSHRevoke:                     {auth: authAPI, area: areaSSH, serve: c.revokeCertificates},
+		"POST " + api.PathGatewaySSHRevoke:              {auth: authGateway, serve: c.revokeCertificates},
+		"GET " + api.PathGatewayQuestions:               {auth: authGateway, stream: c.askGateway},
+		"POST " + api.PathGatewayAnswers:                {auth: authGateway, serve: c.hearGateway},
+		"GET " + api.PathAgentGateways:                  {auth: authDevice, serve: c.agentGateways},
+		"POST " + api.PathExplain:                       {auth: authAPI, area: areaWeft, reads: true, serve: c.explain},
+		"GET " + api.PathConnectorSync:                  {auth: authConnector, stream: c.syncConnector},
+		"GET " + api.PathSessions:                       {auth: authAPI, area: areaZeroTrust, reads: true, serve: c.listSessions},
+		"GET " + api.PathSessionsWatch:                  {auth: authAPI, area: areaZeroTrust, reads: true, stream: c.watchSessions},
+		"DELETE " + api.PathSessions + "/{id}":          {auth: authAPI, area: areaZeroTrust, serve: c.killSession},
+		"GET " + api.PathOpenAPI:                        {auth: authNone, stream: c.openAPI},
+		"GET " + api.PathImpact:                         {auth: authAPI, area: areaWeft, reads: true, serve: c.impact},
 	} {
 		t.add(pattern, e)
+	}
+	for pattern, e := range c.sessionSettingsEndpoints() {
+		t.add(pattern, e)
+	}
+	for _, e := range t.served {
+		e.role = schemeOf(e.auth)
 	}
 	return t
 }
@@ -63,9 +85,8 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		devices  = account + "/devices"
 		rules    = account + "/gateway/rules"
 		lists    = account + "/gateway/lists"
-		groups   = account + "/access/groups"
 	)
-	return map[string]serveFunc{
+	endpoints := map[string]serveFunc{
 		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
 		"GET " + account + "/tokens/verify":                 c.verifyToken,
 
@@ -146,18 +167,14 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"DELETE " + lists + "/{id}":    c.deleteList,
 		"GET " + lists + "/{id}/items": c.listItems,
 
-		"GET " + groups:              c.listRuleGroups,
-		"POST " + groups:             c.createRuleGroup,
-		"GET " + groups + "/{id}":    c.getRuleGroup,
-		"PUT " + groups + "/{id}":    c.replaceRuleGroup,
-		"DELETE " + groups + "/{id}": c.deleteRuleGroup,
-
-		"GET " + users:           c.listUsers,
-		"GET " + users + "/{id}": c.getUser,
+		"GET " + users: c.listUsers,
 		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
 	}
+	maps.Copy(endpoints, c.auditSSHEndpoints(account+"/gateway/audit_ssh_settings"))
+	c.accessEndpoints(endpoints, account)
+	return endpoints
 }
 
 func (c *Control) health(context.Context, *call) (answer, error) {
-	return answer{result: map[string]string{"status": "ok"}}, nil
+	return answer{result: healthStatus{Status: "ok"}}, nil
 }

@@ -333,6 +333,9 @@ func (x *explainer) login(d access.Decision) {
 	if d.Policy != nil {
 		s.RuleID, s.RuleName = d.Policy.ID, d.Policy.Name
 	}
+	if text := d.SSHRules().ForwardingText(); text != "" {
+		s.Evidence += ", by policy " + strconv.Quote(d.Policy.Name) + " with " + text
+	}
 	if !d.Allow {
 		s.State, s.Code, s.Evidence = api.StepFailed, api.CodeLoginNotGranted, "no policy that includes the user grants "+x.in.Login+" here"
 		for _, e := range access.Entries(x.v.snapshot, x.identity, x.query.Device) {
@@ -357,10 +360,10 @@ func (x *explainer) askGateways(ctx context.Context) {
 		out := &x.gateways[i]
 		*out = api.ExplainGateway{ID: g.ID, Name: g.Name, Connected: x.c.streams.count(gatewayStream, g.ID) > 0, Steps: []api.FlowStep{}}
 		wg.Go(func() {
-			var a api.FlowAnswer
-			if a, out.Answered = x.c.questions.ask(ctx, g.ID, question); out.Answered {
-				out.Revision = a.Revision
-				out.Steps = append(out.Steps, a.Steps...)
+			var a []api.GatewayReply
+			if a, out.Answered = x.c.questions.ask(ctx, g.ID, question, answerTimeout); out.Answered {
+				out.Revision = a[0].Revision
+				out.Steps = append(out.Steps, a[0].Steps...)
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"weft/control/store"
@@ -85,3 +86,76 @@ func HeardForTest(messages ...[]byte) int {
 
 // MaxReplicasForTest bounds them.
 const MaxReplicasForTest = maxReplicas
+
+// StoreForTest is what it keeps.
+func (c *Control) StoreForTest() *store.Store { return c.store }
+
+// SetKillTimeoutForTest replaces how long a kill waits for gateways.
+func (c *Control) SetKillTimeoutForTest(d time.Duration) { c.killTimeout.Store(int64(d)) }
+
+// ServedPatterns are all routes, sorted.
+func ServedPatterns(c *Control) []string { return slices.Sorted(maps.Keys(c.router.served)) }
+
+// CataloguePatterns are what the catalogue describes.
+func CataloguePatterns() []string { return slices.Sorted(maps.Keys(fullCatalogue())) }
+
+// DescribeAnew renders the description again.
+func DescribeAnew(c *Control) ([]byte, error) { return c.describe() }
+
+// Row is one endpoint.
+type Row struct {
+	Method, Path, Permission, What, Tag, TagText string
+	Scheme, List                                 string
+	Body, BodyOptional, Stream                   bool
+	// HasGet says that the path can be read.
+	HasGet bool
+}
+
+// RevisionForTest is the newest revision of the store.
+func (c *Control) RevisionForTest(ctx context.Context) (rev uint64, err error) {
+	err = c.store.View(ctx, func(r *store.Reader) (err error) {
+		rev, err = r.Revision(ctx)
+		return err
+	})
+	return rev, err
+}
+
+// TableForTest are the rows of docs/api.md.
+func TableForTest() ([]Row, error) {
+	c := &Control{}
+	c.router = c.routes()
+	var rows []Row
+	for _, o := range c.operations() {
+		r := Row{Method: o.Method, Path: o.Path, Permission: o.Permission, What: o.Summary, Tag: o.Tag, TagText: tagText[o.Tag], Scheme: o.Security, List: o.List, Body: o.Request != nil, BodyOptional: o.RequestOptional, Stream: o.Stream || o.Bare}
+		r.HasGet = c.router.served["GET "+o.Path] != nil && c.router.served["GET "+o.Path].serve != nil
+		if r.Permission == "" {
+			r.Permission = permissionText[o.Security]
+		}
+		rows = append(rows, r)
+	}
+	slices.SortStableFunc(rows, func(a, b Row) int { return strings.Compare(a.Tag, b.Tag) })
+	return rows, nil
+}
+
+var permissionText = map[string]string{
+	"": "none", schemeAPI: "any token", schemeDevice: "a device's token", schemeGateway: "a gateway's token", schemeConnector: "a tunnel's token",
+}
+
+// SettleForTest waits until the current view is that of the newest revision.
+func (c *Control) SettleForTest(ctx context.Context) error {
+	rev, err := c.RevisionForTest(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.hub.at(ctx, rev)
+	return err
+}
+
+// AuditForTest are the newest audit events.
+func (c *Control) AuditForTest(ctx context.Context, n int) (list []store.AuditEvent, err error) {
+	err = c.store.View(ctx, func(r *store.Reader) (err error) {
+		list, err = r.AuditEvents(ctx, n)
+		return err
+	})
+	return list, err
+}

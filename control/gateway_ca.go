@@ -8,17 +8,10 @@ import (
 	"weft/control/store"
 )
 
+// createGatewayCA makes the first authority; the public API knows one, and of no algorithms.
 func (c *Control) createGatewayCA(ctx context.Context, q *call) (answer, error) {
-	public, private, err := sshca.Generate()
-	if err != nil {
-		return answer{}, err
-	}
-	var ca api.GatewayCA
-	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
-		ca, err = tx.CreateGatewayCA(ctx, public, private)
-		return err
-	})
-	return answer{result: ca}, err
+	ca, err := c.makeUserCA(ctx, q.actor, sshca.ECDSAP256, false)
+	return answer{result: api.GatewayCA{ID: ca.ID, PublicKey: ca.PublicKey}}, err
 }
 
 func (c *Control) listGatewayCAs(ctx context.Context, _ *call) (answer, error) {
@@ -30,11 +23,8 @@ func (c *Control) listGatewayCAs(ctx context.Context, _ *call) (answer, error) {
 	return answer{result: list}, err
 }
 
+// deleteGatewayCA takes away even the one that signs, as the public API does.
 func (c *Control) deleteGatewayCA(ctx context.Context, q *call) (answer, error) {
 	id := q.params["id"]
-	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) error {
-		_, err := tx.DeleteGatewayCA(ctx, id)
-		return err
-	})
-	return answer{result: map[string]string{"id": id}}, err
+	return answer{result: map[string]string{"id": id}}, c.removeUserCA(ctx, q.actor, id, true)
 }

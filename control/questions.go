@@ -38,8 +38,9 @@ type questions struct {
 // waiting is who waits for an answer, and from which gateway alone it counts.
 type waiting struct {
 	gateway string
-	answer  chan api.FlowAnswer
-	taken   chan struct{} // receives when another control plane has put the question to the gateway
+	// answer takes the parts; more than it holds are dropped, and the answer with them.
+	answer chan api.GatewayReply
+	taken  chan struct{} // receives when another control plane has put the question to the gateway
 }
 
 func newQuestions() *questions {
@@ -65,10 +66,11 @@ func (s *questions) listen(gateway string) (<-chan api.GatewayQuestion, func(), 
 	}, nil
 }
 
-// ask puts a question to a gateway and waits for its answer; false: it does not listen, or did not answer in time.
-func (s *questions) ask(ctx context.Context, gateway string, q api.GatewayQuestion) (api.FlowAnswer, bool) {
+// ask puts a question to a gateway and waits for its answer, which has one part or more; false: it does not listen, or did
+// not answer in time.
+func (s *questions) ask(ctx context.Context, gateway string, q api.GatewayQuestion, within time.Duration) ([]api.GatewayReply, bool) {
 	q.ID = uuid.NewString()
-	w := waiting{gateway: gateway, answer: make(chan api.FlowAnswer, 1), taken: make(chan struct{}, 1)}
+	w := waiting{gateway: gateway, answer: make(chan api.GatewayReply, maxQuestionStreams*api.MaxSessionParts), taken: make(chan struct{}, 1)}
 	s.mu.Lock()
 	sent := s.putLocked(gateway, q)
 	if sent || s.others != nil {
@@ -76,23 +78,31 @@ func (s *questions) ask(ctx context.Context, gateway string, q api.GatewayQuesti
 	}
 	s.mu.Unlock()
 	if !sent && s.others == nil {
-		return api.FlowAnswer{}, false
+		return nil, false
 	}
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.waiting, q.ID)
 	}()
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	if !sent && !s.askOthers(ctx, w, &q) {
-		return api.FlowAnswer{}, false
+		return nil, false
 	}
-	select {
-	case a := <-w.answer:
-		return a, true
-	case <-ctx.Done():
-		return api.FlowAnswer{}, false
+	var parts []api.GatewayReply
+	for {
+		select {
+		case a := <-w.answer:
+			if len(parts) > 0 && parts[0].Answer != a.Answer {
+				continue // the gateway heard the question by two streams
+			}
+			if parts = append(parts, a); !a.More {
+				return parts, true
+			}
+		case <-ctx.Done():
+			return nil, false
+		}
 	}
 }
 
@@ -115,7 +125,9 @@ func (s *questions) hear(gateway string, r api.GatewayReply) {
 	}
 	s.mu.Lock()
 	_, asked := s.asked[r.ID]
-	delete(s.asked, r.ID)
+	if !r.More {
+		delete(s.asked, r.ID)
+	}
 	s.mu.Unlock()
 	if asked {
 		s.others.queue(replicaMessage{Kind: tellAnswer, Gateway: gateway, Reply: &r})
@@ -131,8 +143,12 @@ func (s *questions) take(gateway string, r *api.GatewayReply) bool {
 		return false
 	}
 	select {
-	case w.answer <- r.FlowAnswer:
-	default: // answered before
+	case w.answer <- *r:
+	default: // answered before, or more than is taken
+	}
+	select {
+	case w.taken <- struct{}{}: // so it was put
+	default: // which is known
 	}
 	return true
 }

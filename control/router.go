@@ -10,7 +10,10 @@ import (
 
 // router finds the endpoint of a request by its escaped path, segment by segment: a client that writes a prefix as
 // 10.0.0.0%2F24 means one segment, and nothing is ever cleaned or redirected.
-type router struct{ root node }
+type router struct {
+	root   node
+	served map[string]*endpoint // by pattern
+}
 
 type node struct {
 	literal   map[string]*node
@@ -33,6 +36,10 @@ func (t *router) add(pattern string, e *endpoint) {
 		panic("two endpoints for " + pattern)
 	}
 	n.endpoints[method] = e
+	if t.served == nil {
+		t.served = map[string]*endpoint{}
+	}
+	t.served[pattern], e.node = e, n
 }
 
 func (n *node) child(segment string) *node {

@@ -2,8 +2,8 @@ package control
 
 import (
 	"context"
+	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -27,19 +27,24 @@ func (c *Control) signHostCertificate(ctx context.Context, q *call) (answer, err
 	}
 	keyID := api.SSHGatewayPrincipal + " " + q.gateway.ID
 	var out api.HostCertificate
+	if err := c.needHostCA(ctx, q.actor); err != nil {
+		return answer{}, err
+	}
 	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) error {
-		ca, private, err := signingHostCA(ctx, tx)
+		ca, reference, err := tx.SigningSSHHostCA(ctx)
 		if err != nil {
 			return err
 		}
-		cert, err := sshca.SignHost(private, sshca.HostRequest{Key: key, Principal: api.SSHGatewayPrincipal, KeyID: keyID}, tx.Now())
+		signer, err := c.openKey(ctx, ca.PublicKey, reference)
+		if err != nil {
+			return err
+		}
+		cert, err := sshca.SignHost(signer, sshca.HostRequest{Key: key, Principal: api.SSHGatewayPrincipal, KeyID: keyID}, tx.Now())
 		if err != nil {
 			return err
 		}
 		before := time.Unix(int64(cert.ValidBefore), 0).UTC()
-		out = api.HostCertificate{
-			Certificate: strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(cert)), "\n"), Serial: cert.Serial, KeyID: keyID, CAID: ca.ID, ValidBefore: before,
-		}
+		out = api.HostCertificate{Certificate: sshca.Line(cert), Serial: cert.Serial, KeyID: keyID, CAID: ca.ID, ValidBefore: before}
 		// Written before the effect that it allows: no record, no certificate.
 		return tx.RecordHostCertificate(ctx, store.IssuedHostCertificate{
 			Serial: strconv.FormatUint(cert.Serial, 10), KeyID: keyID, CAID: ca.ID, GatewayID: q.gateway.ID,
@@ -49,34 +54,46 @@ func (c *Control) signHostCertificate(ctx context.Context, q *call) (answer, err
 	return answer{result: out}, err
 }
 
-// signingHostCA is the newest authority with its key; when there is none it is made.
-func signingHostCA(ctx context.Context, tx *store.Tx) (store.SSHHostCA, []byte, error) {
-	have, err := tx.SSHHostCAs(ctx)
-	if err != nil {
-		return store.SSHHostCA{}, nil, err
+// needHostCA makes the first authority of host keys unless there is one.
+func (c *Control) needHostCA(ctx context.Context, by store.Actor) error {
+	var have []store.SSHHostCA
+	err := c.store.View(ctx, func(r *store.Reader) (err error) {
+		have, err = r.SSHHostCAs(ctx)
+		return err
+	})
+	if err != nil || len(have) > 0 {
+		return err
 	}
-	if len(have) == 0 {
-		return makeHostCA(ctx, tx)
+	_, err = c.makeHostCA(ctx, by, func(tx *store.Tx) error {
+		have, err := tx.SSHHostCAs(ctx)
+		if err == nil && len(have) > 0 {
+			err = errMadeMeanwhile
+		}
+		return err
+	})
+	if errors.Is(err, errMadeMeanwhile) {
+		err = nil
 	}
-	private, err := tx.SSHHostCAKey(ctx, have[0].ID)
-	return have[0], private, err
+	return err
 }
 
-func makeHostCA(ctx context.Context, tx *store.Tx) (store.SSHHostCA, []byte, error) {
-	public, private, err := sshca.GenerateHost()
-	if err != nil {
-		return store.SSHHostCA{}, nil, err
-	}
-	ca, err := tx.CreateSSHHostCA(ctx, public, private)
-	return ca, private, err
+var errMadeMeanwhile = errors.New("another request made it")
+
+// makeHostCA makes an authority of host keys, if in its transaction check allows it.
+func (c *Control) makeHostCA(ctx context.Context, by store.Actor, check func(*store.Tx) error) (ca store.SSHHostCA, err error) {
+	err = c.makeKey(ctx, sshca.ECDSAP256, sshca.HostComment, func(public string, reference []byte) error {
+		return c.store.Update(ctx, by, func(tx *store.Tx) (err error) {
+			if err = check(tx); err == nil {
+				ca, err = tx.CreateSSHHostCA(ctx, public, reference)
+			}
+			return err
+		})
+	})
+	return ca, err
 }
 
 func (c *Control) createSSHHostCA(ctx context.Context, q *call) (answer, error) {
-	var ca store.SSHHostCA
-	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
-		ca, _, err = makeHostCA(ctx, tx)
-		return err
-	})
+	ca, err := c.makeHostCA(ctx, q.actor, func(*store.Tx) error { return nil })
 	if err != nil {
 		return answer{}, err
 	}
@@ -90,15 +107,30 @@ func (c *Control) deleteSSHHostCA(ctx context.Context, q *call) (answer, error) 
 		return answer{}, err
 	}
 	id := q.params["id"]
-	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) error { return tx.DeleteSSHHostCA(ctx, id, force != nil && *force) })
+	var reference []byte
+	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
+		reference, err = tx.DeleteSSHHostCA(ctx, id, force != nil && *force)
+		return err
+	})
+	if err == nil && reference != nil {
+		c.destroyKey(ctx, reference)
+	}
 	return answer{result: map[string]string{"id": id}}, err
 }
 
 func (c *Control) listSSHCAs(ctx context.Context, _ *call) (answer, error) {
-	out := api.SSHCAs{Host: []api.SSHHostCA{}}
+	out := api.SSHCAs{User: []api.SSHUserCA{}, Host: []api.SSHHostCA{}}
 	err := c.store.View(ctx, func(r *store.Reader) (err error) {
-		if out.User, err = r.GatewayCAs(ctx); err != nil {
+		users, err := r.UserCAs(ctx)
+		if err != nil {
 			return err
+		}
+		for _, ca := range users {
+			w, err := wireUserCA(ca)
+			if err != nil {
+				return err
+			}
+			out.User = append(out.User, w)
 		}
 		list, err := r.SSHHostCAs(ctx)
 		if err != nil {

@@ -35,11 +35,14 @@ type inputs struct {
 	devices      []store.Device
 	tunnels      []store.TunnelKey
 	gateways     []store.Gateway
-	caPublicKey  string
+	userCAs      []store.UserCA
+	targetCAs    []api.GatewayTargetCA
 	hostCAs      []string // authorized_keys form, the newest first
 	networkRules []access.NetworkRule
 	lists        []access.List
 	groups       []access.RuleGroup
+	recording    api.RecordingSettings
+	logKey       string // of SSH session logs; "": none
 }
 
 // view is everything that follows from one revision. It is built once and shared by all streams; nothing in it is
@@ -90,13 +93,19 @@ func load(ctx context.Context, r *store.Reader, old *view) (*view, error) {
 		store.NetworkRules: func() (err error) { v.in.networkRules, err = r.DomainNetworkRules(ctx); return },
 		store.RuleGroups:   func() (err error) { v.in.groups, err = r.DomainRuleGroups(ctx); return },
 		store.Lists:        func() (err error) { v.in.lists, err = r.DomainLists(ctx); return },
-		store.Gateways:     func() (err error) { v.in.gateways, err = r.Gateways(ctx); return },
-		store.GatewayCAs: func() error {
-			cas, err := r.GatewayCAs(ctx)
-			v.in.caPublicKey = ""
-			if len(cas) > 0 {
-				v.in.caPublicKey = cas[0].PublicKey
+		store.SessionSettings: func() (err error) {
+			if v.in.recording, err = r.RecordingSettings(ctx); err != nil {
+				return err
 			}
+			audit, err := r.AuditSSHSettings(ctx)
+			v.in.logKey = audit.PublicKey
+			return err
+		},
+		store.Gateways:   func() (err error) { v.in.gateways, err = r.Gateways(ctx); return },
+		store.GatewayCAs: func() (err error) { v.in.userCAs, err = r.UserCAs(ctx); return },
+		store.TargetHostCAs: func() error {
+			cas, err := r.TargetHostCAs(ctx)
+			v.in.targetCAs = gatewayTargetCAs(cas)
 			return err
 		},
 		store.SSHHostCAs: func() error {
@@ -171,6 +180,7 @@ func (v *view) index(old *view) error {
 		"network_rules": {[]string{store.NetworkRules}, v.wireNetworkRules},
 		"groups":        {[]string{store.RuleGroups}, v.wireRuleGroups},
 		"lists":         {[]string{store.Lists}, v.wireLists},
+		"recording":     {[]string{store.SessionSettings}, v.wireRecording},
 	} {
 		if err := v.collection(old, name, c.make, c.from...); err != nil {
 			return err
@@ -254,6 +264,14 @@ func (v *view) wireLists() (api.Collection, error) {
 	m := make(map[string]access.List, len(v.in.lists))
 	for _, l := range v.in.lists {
 		m[l.ID] = l
+	}
+	return api.NewCollection(m)
+}
+
+func (v *view) wireRecording() (api.Collection, error) {
+	m := map[string]api.RecordingSetting{api.RecordingAccount: v.in.recording.Account}
+	for _, a := range v.in.recording.Applications {
+		m[a.ApplicationID] = a.RecordingSetting
 	}
 	return api.NewCollection(m)
 }
@@ -358,7 +376,7 @@ func (v *view) agentGateways() map[string]api.AgentGateway {
 		m[g.ID] = api.AgentGateway{
 			ID: g.ID, Name: g.Name, PublicKey: g.Report.PublicKey, Endpoints: g.Report.Endpoints,
 			ProbeV4: v4, ProbeV6: v6, ProbePort: probePort, Epoch: g.Report.Epoch,
-			CheckEndpoints: g.Report.ConnectorEndpoints,
+			CheckEndpoints: g.Report.ConnectorEndpoints, Draining: g.Draining(),
 		}
 	}
 	return m
@@ -401,7 +419,9 @@ func (v *view) gatewayDocument(id, tokenHash string) (api.Document, error) {
 	return v.document("gateway/"+id, func() (api.Document, error) {
 		self, err := json.Marshal(api.GatewaySyncSelf{
 			GatewayID: id, AccountID: v.account.ID, PoolV4: v.pool.V4, PoolV6: v.pool.V6, ProbePort: probePort,
-			StaleAfterSeconds: staleAfterSeconds, SSHCAPublicKey: v.in.caPublicKey, SSHHostCAs: v.in.hostCAs, ExplainAlmost: v.explainAlmost,
+			StaleAfterSeconds: staleAfterSeconds, SSHCAPublicKey: signingKey(v.in.userCAs), SSHUserCAs: userKeys(v.in.userCAs),
+			SSHTargetCAs: v.in.targetCAs, SSHHostCAs: v.in.hostCAs, ExplainAlmost: v.explainAlmost,
+			Draining: v.in.gateways[i].DrainedAt != "", SSHLogKey: v.in.logKey,
 		})
 		if err != nil {
 			return api.Document{}, fmt.Errorf("render self: %w", err)

@@ -19,6 +19,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -41,6 +44,10 @@ type Config struct {
 	ControlPort, WireGuardPort, ConnectorPort uint16
 	// Connectors run in this process.
 	Connectors []Connector
+	// DrainTimeout is how long RunUntil waits for live sessions; 0: not at all.
+	DrainTimeout time.Duration
+	// Record has SSH sessions recorded unless control says otherwise.
+	Record bool
 	// Logger; nil discards.
 	Logger *slog.Logger
 }
@@ -49,6 +56,8 @@ type Config struct {
 type Dev struct {
 	cfg   Config
 	ready chan struct{}
+	// serving is set when there is a gateway that can drain.
+	serving atomic.Bool
 }
 
 // New validates cfg; nothing starts and nothing is written.
@@ -79,7 +88,36 @@ func New(cfg Config) (*Dev, error) {
 func (d *Dev) Ready() <-chan struct{} { return d.ready }
 
 // Run runs everything until ctx ends (then it returns nil) or a part fails.
-func (d *Dev) Run(ctx context.Context) error {
+func (d *Dev) Run(ctx context.Context) error { return d.RunUntil(ctx, nil) }
+
+// RunUntil is Run, but when stop is closed the gateway takes no new sessions, waits for those that are live, for
+// Config.DrainTimeout at most, and everything ends.
+func (d *Dev) RunUntil(ctx context.Context, stop <-chan struct{}) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		select {
+		case <-stop:
+			if !d.serving.Load() {
+				cancel()
+			}
+		case <-ctx.Done():
+		}
+	})
+	return d.run(ctx, func(gctx context.Context, gw *gateway.Gateway) error {
+		d.serving.Store(true)
+		err := gw.RunUntil(gctx, stop)
+		if err == nil {
+			cancel() // it has drained
+		}
+		return err
+	})
+}
+
+func (d *Dev) run(ctx context.Context, serve serveGateway) error {
 	if err := os.MkdirAll(d.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("create the directory: %w", err)
 	}
@@ -93,7 +131,7 @@ func (d *Dev) Run(ctx context.Context) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	if err := d.start(gctx, g, ports); err != nil {
+	if err := d.start(gctx, g, ports, serve); err != nil {
 		// What did start must end; the first error of the group is the better one when it caused this one.
 		g.Go(func() error { return err })
 	}
@@ -103,8 +141,11 @@ func (d *Dev) Run(ctx context.Context) error {
 	return nil
 }
 
+// serveGateway runs a gateway.
+type serveGateway func(ctx context.Context, gw *gateway.Gateway) error
+
 // start brings the parts up in order of need and closes ready.
-func (d *Dev) start(ctx context.Context, g *errgroup.Group, p ports) error {
+func (d *Dev) start(ctx context.Context, g *errgroup.Group, p ports, serve serveGateway) error {
 	ctl, err := control.New(d.controlConfig(p)) //nolint:contextcheck // it opens its store whole, without a context
 	if err != nil {
 		return fmt.Errorf("set up the control plane: %w", err)
@@ -121,7 +162,7 @@ func (d *Dev) start(ctx context.Context, g *errgroup.Group, p ports) error {
 	if err != nil {
 		return err
 	}
-	g.Go(func() error { return named("gateway", gw.Run(ctx)) })
+	g.Go(func() error { return named("gateway", serve(ctx, gw)) })
 	if err := wait(ctx, gw.Ready()); err != nil {
 		return err
 	}
@@ -162,6 +203,8 @@ func (d *Dev) gateway(ctx context.Context, ctl *control.Control, in instance, p 
 		ConnectorListen: netip.AddrPortFrom(d.cfg.Listen, p.Connector),
 		AdvertiseHosts:  []string{d.cfg.Advertise},
 		AuditFile:       filepath.Join(d.cfg.Dir, "audit.jsonl"),
+		DrainTimeout:    d.cfg.DrainTimeout,
+		Recording:       gateway.Recording{Enabled: d.cfg.Record},
 		Logger:          d.cfg.Logger.With("part", "gateway"),
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"time"
 
 	"weft/api"
 	"weft/gateway/connectors"
@@ -43,6 +44,8 @@ type Config struct {
 	AuditFile string
 	// Recording says whether SSH sessions are recorded, and how.
 	Recording Recording
+	// DrainTimeout is how long RunUntil waits for live sessions; 0: it does not.
+	DrainTimeout time.Duration
 	// Version of the software, for the report.
 	Version string
 	Limits  Limits

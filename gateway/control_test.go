@@ -36,7 +36,10 @@ type fakeControl struct {
 	streams  map[string][]chan struct{}
 	lies     map[string]bool // tunnels whose connectors get a wrong key
 
-	hostCA atomic.Pointer[hostCA] // nil: a control plane that signs no host keys
+	asked   atomic.Pointer[api.CertificateRequest] // last
+	forge   atomic.Pointer[func(*ssh.Certificate)] // changes certificates before they are signed
+	revoked atomic.Pointer[api.RevokeCertificates] // last
+	hostCA  atomic.Pointer[hostCA]                 // nil: a control plane that signs no host keys
 }
 
 // lie gives the connectors of a tunnel a wrong key.
@@ -72,6 +75,15 @@ func newFakeControl(tb testing.TB, st api.GatewayState) *fakeControl {
 	mux.HandleFunc("GET "+api.PathGatewaySync, c.syncGateway)
 	mux.HandleFunc("GET "+api.PathConnectorSync, c.syncConnector)
 	mux.HandleFunc("POST "+api.PathGatewayCertificate, c.certificate)
+	mux.HandleFunc("POST "+api.PathGatewaySSHRevoke, func(w http.ResponseWriter, r *http.Request) {
+		var in api.RevokeCertificates
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		c.revoked.Store(&in)
+		answer(w, api.RevokedCertificates{Revoked: 1})
+	})
 	mux.HandleFunc("POST "+api.PathGatewayHostCertificate, func(w http.ResponseWriter, r *http.Request) {
 		if ca := c.hostCA.Load(); ca != nil {
 			ca.serve(w, r)
@@ -249,6 +261,13 @@ func (c *fakeControl) certificate(w http.ResponseWriter, r *http.Request) {
 		Key: pub, Serial: 1, CertType: ssh.UserCert, KeyId: q.SessionID, ValidPrincipals: []string{q.Login},
 		ValidAfter: uint64(now.Add(-time.Minute).Unix()), ValidBefore: uint64(now.Add(2 * time.Minute).Unix()),
 		Permissions: ssh.Permissions{Extensions: map[string]string{"permit-pty": ""}},
+	}
+	if q.SourceAddress.IsValid() {
+		cert.CriticalOptions = map[string]string{"source-address": netip.PrefixFrom(q.SourceAddress, q.SourceAddress.BitLen()).String()}
+	}
+	c.asked.Store(&q)
+	if forge := c.forge.Load(); forge != nil {
+		(*forge)(cert)
 	}
 	if err := cert.SignCert(rand.Reader, c.ca); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,6 +11,7 @@ import (
 
 	"weft/api"
 	"weft/gateway/audit"
+	"weft/gateway/connectors"
 	"weft/gateway/enforce"
 	"weft/gateway/sessions"
 	"weft/gateway/sshproxy"
@@ -19,11 +19,14 @@ import (
 	"weft/internal/kind"
 	"weft/targets"
 	"weft/tunnel"
-	"weft/vnet"
 )
 
 // try opens the flow as the data path would: it counts against the limits, is on record, and can be cut.
 func (x *explanation) try(ctx context.Context, view *enforce.View, v enforce.Verdict) {
+	if x.g.draining() {
+		x.fail(api.StepConnect, api.CodeGatewayDraining, "the gateway takes no new connections: it is being stopped or drained")
+		return
+	}
 	live, left := x.g.connectors.Presence(v.Route.Tunnel)
 	name := x.tunnelName(view, v.Route.Tunnel)
 	switch {
@@ -121,18 +124,24 @@ func (x *explanation) notDialled(err error, via string) {
 
 // ssh looks at the target's host key and, for a UNIX user, logs in by a certificate and leaves.
 func (x *explanation) ssh(ctx context.Context, s *sessions.Session, upstream connwire.Conn) (string, error) {
-	sx := &sshSession{g: x.g, s: s}
+	sx := &sshSession{g: x.g, s: s, source: connectors.SourceAddr(upstream)}
 	var key string
 	check := func(k ssh.PublicKey) error {
-		pinned, err := x.g.pins.compare(s.VNET, s.Destination, k)
+		proof, err := proveHost(x.g.view.Load().Self().SSHTargetCAs, s, k, x.g.now())
+		pinned := false
+		if err == nil {
+			pinned, err = x.g.pins.compare(s.VNET, s.Destination, proof)
+		}
 		switch {
 		case err != nil:
 			// The alarm and its line are those of the data path.
 			return sx.checkHostKey(ctx, k)
+		case proof.authority != "":
+			key = fmt.Sprintf("%s has a certificate of the trusted authority %s", ssh.FingerprintSHA256(proof.key), proof.authority)
 		case pinned:
-			key = fmt.Sprintf("%s is the one on record", ssh.FingerprintSHA256(k))
+			key = fmt.Sprintf("%s is the one on record", ssh.FingerprintSHA256(proof.key))
 		default:
-			key = fmt.Sprintf("%s; none is on record yet, so the first login will pin it", ssh.FingerprintSHA256(k))
+			key = fmt.Sprintf("%s; none is on record yet, so the first login will pin it", ssh.FingerprintSHA256(proof.key))
 		}
 		return nil
 	}
@@ -142,7 +151,9 @@ func (x *explanation) ssh(ctx context.Context, s *sessions.Session, upstream con
 		}
 		return sx.certify(ctx, pub, login)
 	}
-	res := x.g.proxy.Check(ctx, upstream, x.q.Login, certify, check)
+	res := x.g.proxy.Check(ctx, upstream, sshproxy.CheckRequest{
+		Login: x.q.Login, Certify: certify, CheckHostKey: check, HostCertificate: len(targetCAs(x.g.view.Load().Self().SSHTargetCAs, s)) > 0,
+	})
 	if res.Stage == sshproxy.CheckCertificate {
 		x.unknown(api.StepHostKey, "not looked at: there is no certificate to log in with")
 		x.notCertified(res.Err)
@@ -182,21 +193,4 @@ func kindText(err error, fallback string) string {
 		return e.Message
 	}
 	return fallback
-}
-
-// compare says whether key is the one on record; it pins nothing.
-func (p *pins) compare(v vnet.ID, dst netip.AddrPort, key ssh.PublicKey) (pinned bool, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.refreshLocked(); err != nil {
-		return false, err
-	}
-	have, ok := p.keys[pinName(v, dst)]
-	if !ok {
-		return false, nil
-	}
-	if have.Key != base64.StdEncoding.EncodeToString(key.Marshal()) {
-		return true, fmt.Errorf("host key %s is not %s", ssh.FingerprintSHA256(key), have.Fingerprint)
-	}
-	return true, nil
 }

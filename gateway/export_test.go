@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"weft/api"
 	"weft/gateway/audit"
 	"weft/tunnel"
 )
@@ -58,3 +59,18 @@ func (g *Gateway) ExplainsRefusedForTest() uint64 { return g.explains.refusals()
 
 // ParseQuestionForTest reads what a device sent.
 var ParseQuestionForTest = parseQuestion
+
+// SessionsForTest answers control's question about the sessions.
+func (g *Gateway) SessionsForTest(q api.SessionsQuestion) []api.GatewayReply {
+	return g.sessionParts(&q)
+}
+
+// KillForTest answers control's question to end a session.
+func (g *Gateway) KillForTest(ctx context.Context, q api.KillQuestion) *api.KillAnswer {
+	return g.kill(ctx, &q)
+}
+
+// ExplainForTest answers control's question about a flow.
+func (g *Gateway) ExplainForTest(ctx context.Context, device string, q api.FlowQuestion) api.FlowAnswer {
+	return g.explain(ctx, device, q, true)
+}

@@ -42,6 +42,7 @@ const (
 	endVNETChanged   = "vnet_changed"      // the tunnel address now belongs to something else
 	endRouteChanged  = "route_changed"     // the address is now routed elsewhere
 	endPeerRemoved   = "device_removed"    //
+	endDraining      = "gateway_draining"  // the gateway takes no new flows
 )
 
 var errStopping = &sessions.CutError{Reason: endStopping, Message: "the gateway is being stopped; connect again"}
@@ -57,6 +58,11 @@ func (g *Gateway) HandleTCP(ctx context.Context, r *tunnel.TCPRequest) {
 	if !v.Allow {
 		g.deny(ctx, f, targets.TransportTCP, v, string(v.Reason))
 		r.Reject(rejectionFor(v))
+		return
+	}
+	if g.draining() {
+		g.deny(ctx, f, targets.TransportTCP, v, endDraining)
+		r.Reject(tunnel.RejectUnreachable) // nothing is forbidden, and another gateway has a way
 		return
 	}
 	s, err := g.begin(ctx, f, targets.TransportTCP, v)
@@ -166,7 +172,7 @@ func (g *Gateway) session(id string, f tunnel.Flow, tr targets.Transport, v enfo
 
 // finish takes a flow off the table and puts its end on record.
 func (g *Gateway) finish(ctx context.Context, s *sessions.Session, reason string, err error) {
-	g.table.Remove(s)
+	s.Close()
 	var cut *sessions.CutError
 	switch cause := s.Cause(); {
 	case errors.As(cause, &cut):
@@ -176,12 +182,16 @@ func (g *Gateway) finish(ctx context.Context, s *sessions.Session, reason string
 	case ctx.Err() != nil:
 		reason, err = endStopping, nil
 	}
+	g.table.End(s, reason)
 	e := g.event(audit.FlowClose, s)
 	up, down := s.Counts.Up.Load(), s.Counts.Down.Load()
 	took := g.now().Sub(s.Start).Milliseconds()
 	e.BytesUp, e.BytesDown, e.DurationMS, e.Reason, e.Decision = &up, &down, &took, reason, ""
 	if err != nil {
 		e.Error = err.Error()
+	}
+	if cut != nil && cut.By != "" {
+		e.Detail = map[string]string{"by": cut.By}
 	}
 	g.counts.end(reason)
 	if werr := g.audit.Write(e); werr != nil {
@@ -211,7 +221,7 @@ func keep(view *enforce.View, s *sessions.Session) error {
 	case v.Route.Tunnel != s.Tunnel:
 		return cut(endRouteChanged, "the address is now routed elsewhere; connect again")
 	default:
-		return nil
+		return s.Recheck(v.Decision)
 	}
 }
 

@@ -40,8 +40,10 @@ type Gateway struct {
 	proxy *sshproxy.Proxy
 	// hostCerts certify the host keys that proxy presents.
 	hostCerts *hostCerts
-	epoch     string
-	// recorder is nil when nothing is recorded.
+	// revocations are of certificates whose sessions were cut.
+	revocations *revocations
+	epoch       string
+	// recorder is nil when it could not be set up.
 	recorder *recording.Recorder
 
 	// newTunnel is tunnel.New but in tests.
@@ -67,6 +69,7 @@ type Gateway struct {
 	outdated atomic.Bool
 	good     *api.GatewayState // what view was compiled from; of the goroutine that follows control
 	table    *sessions.Table
+	leaving  leaving
 	denials  *denials
 	probes   *probes
 	explains *explains
@@ -102,13 +105,16 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g.hostCerts = loadHostCerts(cfg.StateDir, g.keys.sshHost, sshHostFiles[:], g.log)
 	g.hostCerts.sign = g.signHostKey
+	g.revocations = newRevocations()
 	if g.proxy, err = sshproxy.New(sshproxy.Config{HostKeys: g.keys.sshHost, HostCertificates: g.hostCerts.signers}); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	if cfg.Recording.Enabled {
-		if g.recorder, err = newRecorder(cfg); err != nil {
+	// Also when nothing is to be recorded by default: control may ask for it.
+	if g.recorder, err = newRecorder(cfg); err != nil {
+		if cfg.Recording.Enabled {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
+		g.log.Warn("recorder not set up: sessions that control wants recorded are refused, or raise an alarm", slog.Any("error", err))
 	}
 	return g, nil
 }
@@ -191,6 +197,7 @@ func (g *Gateway) serve(ctx context.Context) error {
 	grp.Go(func() error { return g.housekeeping(gctx) })
 	grp.Go(func() error { return g.answerQuestions(gctx) })
 	grp.Go(func() error { return g.hostCerts.run(gctx) })
+	grp.Go(func() error { return g.revocations.run(gctx, g.revokeCertificates, g.log) })
 	err := grp.Wait()
 	if ctx.Err() != nil {
 		return nil
@@ -289,6 +296,8 @@ func (g *Gateway) install(ctx context.Context, view *enforce.View, start time.Ti
 	g.view.Store(view)
 	g.hostCerts.trust(view.Self().SSHHostCAs)
 	cut := g.table.Reevaluate(func(s *sessions.Session) error { return keep(view, s) })
+	g.setTimes(view)
+	g.noticeDrain(view)
 	g.connectors.SetTunnels(tunnelKeys(view))
 	g.peers.set(ctx, view)
 	known := make(map[string]bool)

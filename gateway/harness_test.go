@@ -110,9 +110,11 @@ type world struct {
 	cfg     gateway.Config
 	audit   *audit.Log    // instead of the file
 	udpIdle time.Duration // 0: the real one
+	vouches connector.SourceMode
 	// hostCertSettle is how long agents have to hear of a new host CA; 0: the real one.
 	hostCertSettle time.Duration
-	loopback       bool // WireGuard over loopback sockets
+	loopback       bool          // WireGuard over loopback sockets
+	drain          chan struct{} // closed: the gateway drains
 	stop           context.CancelFunc
 	done           chan error
 }
@@ -219,7 +221,7 @@ func (w *world) startGatewayUnready() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- g.Run(ctx) }()
+	go func() { done <- g.RunUntil(ctx, w.drain) }()
 	w.gateway, w.stop, w.done = g, cancel, done
 	w.tb.Cleanup(func() { w.stopGateway(cancel, done) })
 	select {
@@ -269,7 +271,7 @@ func (w *world) newConnector(tunnelID string, translate map[netip.AddrPort]netip
 	w.tb.Helper()
 	c, err := connector.New(connector.Config{
 		Token: api.ConnectorToken{AccountID: "acc", TunnelID: tunnelID, Secret: []byte("x")}, Control: w.control.client(tunnelID),
-		Map: translate, Logger: testLogger(w.tb),
+		Map: translate, Source: w.vouches, Logger: testLogger(w.tb),
 	})
 	if err != nil {
 		w.tb.Fatal(err)

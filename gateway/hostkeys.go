@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,8 @@ type HostKey struct {
 	Type        string         `json:"type"`
 	Fingerprint string         `json:"fingerprint"`
 	Since       time.Time      `json:"since"`
+	// Authority vouches for the key by a host certificate; "": nobody does, it was pinned at first use or accepted.
+	Authority string `json:"authority,omitempty"`
 	// Refused is the key that the target showed instead last; nil: none since the pin.
 	Refused *RefusedHostKey `json:"refused,omitempty"`
 }
@@ -42,7 +45,7 @@ func HostKeys(stateDir string) ([]HostKey, error) {
 		if err != nil {
 			continue // not one that a gateway made
 		}
-		k := HostKey{VNET: vnet.ID(v), Destination: at, Type: pin.Type, Fingerprint: pin.Fingerprint, Since: pin.Since}
+		k := HostKey{VNET: vnet.ID(v), Destination: at, Type: pin.Type, Fingerprint: pin.Fingerprint, Authority: pin.Authority, Since: pin.Since}
 		if r := pin.Refused; r != nil {
 			k.Refused = &RefusedHostKey{Type: r.Type, Fingerprint: r.Fingerprint, At: r.Since}
 		}
@@ -83,6 +86,25 @@ func ForgetHostKey(stateDir string, v vnet.ID, dst netip.AddrPort) error {
 		delete(p.keys, name)
 		return nil
 	})
+}
+
+// ForgetHostAuthority takes the pins away of all targets that proved themselves by a certificate of an authority (its
+// fingerprint) last, and returns how many: what they show next is pinned, or certified by another.
+func ForgetHostAuthority(stateDir, authority string) (int, error) {
+	p, err := loadPins(stateDir, 0)
+	if err != nil {
+		return 0, err
+	}
+	had := len(p.keys)
+	maps.DeleteFunc(p.keys, func(_ string, pin hostPin) bool { return authority != "" && pin.Authority == authority })
+	if len(p.keys) == had {
+		return 0, kind.New(kind.NotFound, "no target showed a certificate of the authority %s", authority).WithHint("see: weft host-key list")
+	}
+	was := p.file
+	if err := p.saveLocked(); err != nil {
+		return 0, err
+	}
+	return had - len(p.keys), giveTo(filepath.Join(stateDir, filePins), was)
 }
 
 // changePins changes one pin in the file. A gateway that pins another target's key in the same moment may have to do so

@@ -70,7 +70,7 @@ func (g *Gateway) announce(ctx context.Context) error {
 func (g *Gateway) report() (api.GatewayReport, error) {
 	r := api.GatewayReport{
 		PublicKey: g.PublicKey().String(), CertificateSHA256: g.keys.certificateSum(),
-		Version: g.cfg.Version, Epoch: g.epoch,
+		Version: g.cfg.Version, Epoch: g.epoch, Draining: g.leaving.on.Load(),
 	}
 	hosts, err := g.hosts(g.cfg.Listen.Addr())
 	if err != nil {

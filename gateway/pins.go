@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"weft/internal/kind"
 	"weft/vnet"
 )
 
@@ -23,6 +22,9 @@ type hostPin struct {
 	Key         string    `json:"key"` // base64 of the wire form
 	Fingerprint string    `json:"fingerprint"`
 	Since       time.Time `json:"since"`
+	// Authority is the fingerprint of the authority by whose certificate the target showed the key; "": it was shown plainly.
+	// With one, the target never goes back to a plain key by itself.
+	Authority string `json:"authority,omitempty"`
 	// Refused is the key that was shown instead last, for an administrator to accept; nil: none since the pin.
 	Refused *hostPin `json:"refused,omitempty"`
 }
@@ -82,39 +84,76 @@ func (p *pins) saveLocked() error {
 
 func pinName(v vnet.ID, dst netip.AddrPort) string { return string(v) + "|" + dst.String() }
 
-// check compares key with the pinned one. On first use it is pinned, and on disk, before it returns; known is false then.
-func (p *pins) check(v vnet.ID, dst netip.AddrPort, key ssh.PublicKey) (known bool, err error) {
-	name := pinName(v, dst)
-	shown := hostPin{
-		Type: key.Type(), Key: base64.StdEncoding.EncodeToString(key.Marshal()),
-		Fingerprint: ssh.FingerprintSHA256(key), Since: time.Now().UTC(),
+func pinOf(proof hostProof) hostPin {
+	return hostPin{
+		Type: proof.key.Type(), Key: base64.StdEncoding.EncodeToString(proof.key.Marshal()),
+		Fingerprint: ssh.FingerprintSHA256(proof.key), Authority: proof.authority, Since: time.Now().UTC(),
 	}
+}
+
+// judge compares what was shown with the pin: known says that it is the same.
+func (have *hostPin) judge(shown *hostPin) (known bool, err error) {
+	switch {
+	case shown.Authority != "":
+		// The authority is trusted more than what was pinned, be it by another authority.
+		return have.Key == shown.Key && have.Authority == shown.Authority, nil
+	case have.Authority != "":
+		return true, alarm(hostCertMissing, "ask your administrator whether the change is meant",
+			"the target showed a host certificate of %s before, and now the key %s without one that is trusted; somebody may be in between",
+			have.Authority, shown.Fingerprint)
+	case have.Key != shown.Key:
+		return true, alarm(hostKeyChanged, "ask your administrator whether the change is meant",
+			"the host key of the target has changed from %s to %s; somebody may be in between", have.Fingerprint, shown.Fingerprint)
+	}
+	return true, nil
+}
+
+// check compares what a target has proved with its pin. What is shown first, or by a certificate, is pinned, and on disk, before it
+// returns; known is false then.
+func (p *pins) check(v vnet.ID, dst netip.AddrPort, proof hostProof) (known bool, err error) {
+	name, shown := pinName(v, dst), pinOf(proof)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.refreshLocked(); err != nil {
 		return false, err
 	}
-	if have, ok := p.keys[name]; ok {
-		if have.Key != shown.Key {
-			if have.Refused == nil || have.Refused.Key != shown.Key {
-				have.Refused = &shown
-				p.keys[name] = have
-				if err := p.saveLocked(); err != nil {
-					return true, fmt.Errorf("note refused host key: %w", err)
-				}
+	have, pinned := p.keys[name]
+	if pinned {
+		known, err := have.judge(&shown)
+		if err != nil && (have.Refused == nil || have.Refused.Key != shown.Key) {
+			have.Refused = &shown
+			p.keys[name] = have
+			if serr := p.saveLocked(); serr != nil {
+				return true, fmt.Errorf("note refused host key: %w", serr)
 			}
-			return true, kind.New(kind.Denied, "the host key of the target has changed from %s to %s; somebody may be in between",
-				have.Fingerprint, shown.Fingerprint).WithHint("ask your administrator whether the change is meant")
 		}
-		return true, nil
-	}
-	if len(p.keys) >= p.max {
+		if known || err != nil {
+			return true, err
+		}
+	} else if len(p.keys) >= p.max {
 		return false, errTooManyPins
 	}
 	p.keys[name] = shown
 	if err := p.saveLocked(); err != nil {
-		delete(p.keys, name)
+		if delete(p.keys, name); pinned {
+			p.keys[name] = have
+		}
 		return false, fmt.Errorf("pin host key: %w", err)
 	}
 	return false, nil
+}
+
+// compare is check without consequences; pinned says that there is something to compare with and that it is the same.
+func (p *pins) compare(v vnet.ID, dst netip.AddrPort, proof hostProof) (pinned bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.refreshLocked(); err != nil {
+		return false, err
+	}
+	have, ok := p.keys[pinName(v, dst)]
+	if !ok {
+		return false, nil
+	}
+	shown := pinOf(proof)
+	return have.judge(&shown)
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"weft/api"
 	"weft/internal/kind"
 )
@@ -18,8 +20,9 @@ import (
 // The back-off of the stream of questions, and how long it may be silent.
 const (
 	questionsMinWait = time.Second
-	questionsMaxWait = time.Minute
-	maxQuestions     = 8 // answered at once; control asks for administrators
+	questionsMaxWait = 15 * time.Second // while it lasts, control hears nothing of the sessions
+	noQuestionsWait  = time.Minute      // when control has no such stream
+	maxQuestions     = 8                // answered at once; control asks for administrators
 )
 
 // answerQuestions follows control's questions about flows until ctx ends. Nothing else of the gateway depends on it.
@@ -33,11 +36,11 @@ func (g *Gateway) answerQuestions(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if time.Since(begin) > questionsMaxWait {
+		if time.Since(begin) > noQuestionsWait {
 			wait = questionsMinWait
 		}
 		if kind.Is(err, kind.NotFound) {
-			wait = questionsMaxWait // a control that asks none
+			wait = noQuestionsWait
 		}
 		pause := wait/2 + rand.N(wait/2)
 		g.log.DebugContext(ctx, "questions of control not heard", slog.Any("error", err), slog.Duration("retry_in", pause))
@@ -61,7 +64,8 @@ func (g *Gateway) followQuestions(ctx context.Context, wg *sync.WaitGroup) error
 	defer func() { _ = body.Close() }() // read to its end, or given up
 	silence := time.AfterFunc(api.SilenceLimit, func() { cancel(errors.New("control is silent")) })
 	defer silence.Stop()
-	places := make(chan struct{}, maxQuestions)
+	// Questions about flows may take half a minute, and those about sessions must not wait for them.
+	flows, live := make(chan struct{}, maxQuestions), make(chan struct{}, maxQuestions)
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 4*api.MaxQuestionBytes)
 	for lines.Scan() {
@@ -72,6 +76,10 @@ func (g *Gateway) followQuestions(ctx context.Context, wg *sync.WaitGroup) error
 		}
 		if q.ID == "" {
 			continue // a heartbeat
+		}
+		places := flows
+		if q.Sessions != nil || q.Kill != nil {
+			places = live
 		}
 		select {
 		case places <- struct{}{}:
@@ -86,8 +94,21 @@ func (g *Gateway) followQuestions(ctx context.Context, wg *sync.WaitGroup) error
 }
 
 func (g *Gateway) answerQuestion(ctx context.Context, q api.GatewayQuestion) {
-	a := api.GatewayReply{ID: q.ID, FlowAnswer: g.explain(ctx, q.DeviceID, q.FlowQuestion, true)}
-	if err := g.cfg.Control.Do(ctx, http.MethodPost, api.PathGatewayAnswers, a, nil); err != nil {
-		g.log.DebugContext(ctx, "answer to control not delivered", slog.Any("error", err))
+	var parts []api.GatewayReply
+	switch {
+	case q.Sessions != nil:
+		parts = g.sessionParts(q.Sessions)
+	case q.Kill != nil:
+		parts = []api.GatewayReply{{Kill: g.kill(ctx, q.Kill)}}
+	default:
+		parts = []api.GatewayReply{{FlowAnswer: g.explain(ctx, q.DeviceID, q.FlowQuestion, true)}}
+	}
+	answer := uuid.NewString()
+	for i, a := range parts {
+		a.ID, a.Version, a.Answer, a.More = q.ID, api.FlowAnswerVersion, answer, i < len(parts)-1
+		if err := g.cfg.Control.Do(ctx, http.MethodPost, api.PathGatewayAnswers, a, nil); err != nil {
+			g.log.DebugContext(ctx, "answer to control not delivered", slog.Any("error", err))
+			return
+		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"weft/internal/kind"
 )
 
-// Recording says whether SSH sessions are recorded, and what happens when they cannot be.
+// Recording says whether SSH sessions are recorded, and what happens when they cannot be, where control does not say.
 type Recording struct {
 	Enabled bool
 	// Recorder is how; Dir is "recordings" in the gateway's StateDir unless set, and the key, the version and the logger are
@@ -34,9 +34,6 @@ type Recording struct {
 }
 
 func (r *Recording) validate(stateDir string) error {
-	if !r.Enabled {
-		return nil
-	}
 	if r.FailMode == "" {
 		r.FailMode = recording.FailStop
 	}
@@ -54,13 +51,6 @@ func (r *Recording) validate(stateDir string) error {
 		err = errors.Join(err, check(m))
 	}
 	return err
-}
-
-func (r *Recording) failMode(application string) recording.FailMode {
-	if m, ok := r.Applications[application]; ok {
-		return m
-	}
-	return r.FailMode
 }
 
 // The files of StateDir that hold the key that signs recordings.
@@ -116,12 +106,15 @@ const (
 
 // startRecording begins the recording of a login that was allowed. An error refuses the login.
 func (x *sshSession) startRecording() error {
-	if x.g.recorder == nil {
+	if on, _ := x.g.recordingOf(x.s.Application); !on {
 		return nil
+	}
+	if x.g.recorder == nil {
+		return x.notRecorded(errors.New("the gateway's recorder could not be set up: see its log of the start"))
 	}
 	s, self := x.s, x.g.view.Load().Self()
 	rec, err := x.g.recorder.Start(recording.SessionConfig{
-		GatewayID: self.GatewayID,
+		GatewayID: self.GatewayID, LogKey: self.SSHLogKey,
 		Subject: recording.Subject{
 			SessionID: s.ID, AccountID: self.AccountID, UserID: s.UserID, Email: s.Email, DeviceID: s.DeviceID, DeviceName: s.DeviceName,
 			TargetID: string(s.TargetID),
@@ -132,13 +125,10 @@ func (x *sshSession) startRecording() error {
 		OnFail: func(err error) { x.recordingFailed("", err) },
 	})
 	if err != nil {
-		x.recordingFailed("", err)
-		if x.g.cfg.Recording.failMode(s.Application) == recording.FailStop {
-			return kind.New(kind.Unavailable, "%s", recordingMessage).WithCause(err)
-		}
-		return nil
+		return x.notRecorded(err)
 	}
 	x.rec = rec
+	s.SetRecorded(true)
 	e := x.g.event(audit.RecordStart, s)
 	e.Detail = map[string]string{"recording": rec.Name()}
 	if err := x.g.audit.Write(e); err != nil {
@@ -147,9 +137,18 @@ func (x *sshSession) startRecording() error {
 	return nil
 }
 
+// notRecorded refuses the login unless the application goes on without a recording.
+func (x *sshSession) notRecorded(err error) error {
+	if x.recordingFailed("", err) == recording.FailStop {
+		return kind.New(kind.Unavailable, "%s", recordingMessage).WithCause(err)
+	}
+	return nil
+}
+
 // recordingFailed raises the alarm, and ends the session if that is its application's fail mode.
-func (x *sshSession) recordingFailed(name string, err error) {
-	mode := x.g.cfg.Recording.failMode(x.s.Application)
+func (x *sshSession) recordingFailed(name string, err error) recording.FailMode {
+	_, mode := x.g.recordingOf(x.s.Application)
+	x.s.SetRecorded(false)
 	e := x.g.event(audit.RecordFail, x.s)
 	e.Error, e.Decision, e.Reason = err.Error(), audit.Deny, endRecordingFailed
 	e.Detail = map[string]string{"fail_mode": string(mode)}
@@ -164,9 +163,10 @@ func (x *sshSession) recordingFailed(name string, err error) {
 		slog.Any("error", err))
 	werr := x.g.audit.Write(e)
 	if mode == recording.FailAlarm && werr == nil {
-		return
+		return mode
 	}
 	x.s.Cut(&sessions.CutError{Reason: access.Reason(endRecordingFailed), Message: recordingMessage})
+	return recording.FailStop
 }
 
 // tap is what a channel is shown to.

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"weft/access"
-	"weft/api"
 	"weft/gateway/audit"
+	"weft/gateway/connectors"
 	"weft/gateway/enforce"
 	"weft/gateway/recording"
 	"weft/gateway/sessions"
@@ -39,16 +39,21 @@ func (g *Gateway) serveSSH(ctx context.Context, s *sessions.Session, client, ups
 			upstream.Abort()
 		}))
 	})
-	x := &sshSession{g: g, s: s}
+	x := &sshSession{g: g, s: s, source: connectors.SourceAddr(upstream), forwards: sshproxy.NewForwards()}
+	defer x.ended()
+	s.OnRecheck(x.recheckForwards)
 	res := g.proxy.Serve(ctx, &countedConn{Conn: client, counts: &s.Counts}, upstream, sshproxy.Session{
 		ID: s.ID, Email: s.Email,
-		Target:       fmt.Sprintf("%s (%s, %s)", s.Hostname, s.Destination.Addr(), s.VNETName),
-		Authorize:    x.authorize,
-		Certify:      x.certify,
-		CheckHostKey: func(key ssh.PublicKey) error { return x.checkHostKey(ctx, key) },
-		OnLogin:      x.onLogin,
-		OnEvent:      func(e sshproxy.Event) { x.onEvent(ctx, e) },
-		Tap:          x.tap,
+		Target:          fmt.Sprintf("%s (%s, %s)", s.Hostname, s.Destination.Addr(), s.VNETName),
+		Authorize:       x.authorize,
+		Certify:         x.certify,
+		CheckHostKey:    func(key ssh.PublicKey) error { return x.checkHostKey(ctx, key) },
+		HostCertificate: len(targetCAs(g.view.Load().Self().SSHTargetCAs, s)) > 0,
+		OnLogin:         x.onLogin,
+		OnEvent:         func(e sshproxy.Event) { x.onEvent(ctx, e) },
+		OnLive:          x.onLive,
+		Tap:             x.tap,
+		Forwards:        x.forwards,
 	})
 	x.endRecording(ctx, &res)
 	if t := last.Load(); t != nil {
@@ -70,6 +75,14 @@ type sshSession struct {
 	s *sessions.Session
 	// rec is set by onLogin, before any channel; nil: the session is not recorded.
 	rec *recording.Session
+	// source is where the target sees the connection come from, if a connector vouches for it.
+	source netip.Addr
+	// permits are the extensions of the certificate that the decision about the login allows; set by onLogin.
+	permits []string
+	// cert is that of the login.
+	cert *ssh.Certificate
+	// forwards is what the session forwards at the moment.
+	forwards *sshproxy.Forwards
 }
 
 // authorize asks the current policy for a UNIX user.
@@ -105,6 +118,7 @@ func (x *sshSession) onLogin(login string, d access.Decision) error {
 	if !d.Allow {
 		return nil
 	}
+	x.permits = d.SSHRules().Extensions()
 	x.s.SetLogin(login)
 	if err := x.startRecording(); err != nil {
 		return err
@@ -113,44 +127,29 @@ func (x *sshSession) onLogin(login string, d access.Decision) error {
 	return keep(x.g.view.Load(), x.s)
 }
 
-// errNoCA is shown to the user.
-var errNoCA = kind.New(kind.Unavailable, "the account has no SSH certificate authority yet").
-	WithHint("ask your administrator to create one")
-
-// certify has control sign the key of one login.
-func (x *sshSession) certify(ctx context.Context, pub ssh.PublicKey, login string) (*ssh.Certificate, error) {
-	if x.g.view.Load().Self().SSHCAPublicKey == "" {
-		return nil, errNoCA
-	}
-	var out api.Certificate
-	err := x.g.cfg.Control.Do(ctx, http.MethodPost, api.PathGatewayCertificate, api.CertificateRequest{
-		PublicKey: string(ssh.MarshalAuthorizedKey(pub)), SessionID: x.s.ID, DeviceID: x.s.DeviceID,
-		VNET: x.s.VNET, Destination: x.s.Destination, Login: login,
-	}, &out)
-	if err != nil {
-		return nil, fmt.Errorf("ask control for a certificate: %w", err)
-	}
-	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(out.Certificate))
-	if err != nil {
-		return nil, fmt.Errorf("read certificate: %w", err)
-	}
-	cert, ok := key.(*ssh.Certificate)
-	if !ok {
-		return nil, errors.New("control answered with a key instead of a certificate")
-	}
-	return cert, nil
-}
-
-// checkHostKey pins the target's key on first use; a change is an alarm and a refusal.
+// checkHostKey takes a certificate of a trusted authority, or pins the target's key on first use; anything else is an alarm and a
+// refusal.
 func (x *sshSession) checkHostKey(ctx context.Context, key ssh.PublicKey) error {
-	known, err := x.g.pins.check(x.s.VNET, x.s.Destination, key)
+	proof, err := proveHost(x.g.view.Load().Self().SSHTargetCAs, x.s, key, x.g.now())
+	known := false
+	if err == nil {
+		known, err = x.g.pins.check(x.s.VNET, x.s.Destination, proof)
+	}
 	if known && err == nil {
 		return nil
 	}
 	e := x.g.event(audit.HostKeyNew, x.s)
 	e.Detail = map[string]string{"type": key.Type(), "fingerprint": ssh.FingerprintSHA256(key)}
+	if cert, ok := key.(*ssh.Certificate); ok {
+		e.Detail["fingerprint"] = ssh.FingerprintSHA256(cert.Key)
+		e.Detail["authority"] = ssh.FingerprintSHA256(cert.SignatureKey)
+		e.Detail["key_id"] = clip(cert.KeyId)
+	}
 	if err != nil {
-		e.Event, e.Decision, e.Reason, e.Error = audit.HostKeyBad, audit.Deny, "host_key_changed", err.Error()
+		e.Event, e.Decision, e.Reason, e.Error = audit.HostKeyBad, audit.Deny, hostKeyChanged, err.Error()
+		if a, ok := errors.AsType[*hostAlarm](err); ok {
+			e.Reason = a.reason
+		}
 		x.g.counts.hostKeyAlarms.Add(1)
 		x.g.log.ErrorContext(ctx, "host key of a target refused", slog.String("session_id", x.s.ID),
 			slog.String("target_id", string(x.s.TargetID)), slog.String("dst", x.s.Destination.String()),
@@ -163,8 +162,8 @@ func (x *sshSession) checkHostKey(ctx context.Context, key ssh.PublicKey) error 
 func (x *sshSession) onEvent(ctx context.Context, ev sshproxy.Event) {
 	e := x.g.event(audit.SSHEvent, x.s)
 	e.Type, e.Detail = ev.Type, ev.Detail
-	if x.rec != nil && ev.Type == sshproxy.EventRefused {
-		x.recordRefusal(ev)
+	if x.rec != nil {
+		x.recordEvent(ev)
 	}
 	if err := x.g.audit.Write(e); err != nil {
 		x.g.log.ErrorContext(ctx, "ssh event not on record: session cut", slog.String("session_id", x.s.ID), slog.Any("error", err))

@@ -25,9 +25,11 @@ import (
 type sshTarget struct {
 	addr    netip.AddrPort
 	hostKey atomic.Value // ssh.Signer
-	logins  atomic.Int64
-	bytes   atomic.Int64 // received before any login
-	execs   atomic.Int64
+	// hostCert is shown to clients that ask for certificates.
+	hostCert atomic.Pointer[ssh.Signer]
+	logins   atomic.Int64
+	bytes    atomic.Int64 // received before any login
+	execs    atomic.Int64
 }
 
 func newSigner(tb testing.TB) ssh.Signer {
@@ -59,6 +61,9 @@ func serveSSH(tb testing.TB, ca ssh.PublicKey) *sshTarget {
 			},
 		}
 		cfg.AddHostKey(target.hostKey.Load().(ssh.Signer))
+		if cert := target.hostCert.Load(); cert != nil {
+			cfg.AddHostKey(*cert)
+		}
 		conn, chans, reqs, err := ssh.NewServerConn(countReads{c, &target.bytes}, cfg)
 		if err != nil {
 			return

@@ -36,6 +36,11 @@ func (g *Gateway) HandleUDP(ctx context.Context, r *tunnel.UDPRequest) {
 		r.Reject(tunnel.RejectRefused)
 		return
 	}
+	if g.draining() {
+		g.deny(ctx, f, targets.TransportUDP, v, endDraining)
+		r.Reject(tunnel.RejectRefused)
+		return
+	}
 	s, err := g.enter(ctx, f, targets.TransportUDP, v)
 	if err != nil {
 		r.Reject(tunnel.RejectRefused)

@@ -12,7 +12,7 @@ func TestDeadReplicaIsSkipped(t *testing.T) {
 	w := theWorld(t)
 	ready := w.path("replica-ready")
 	replica, err := w.start(t.Context(), "connector-a2", w.net.edgeA, w.bin.Weft, "connector", "--token-file", w.path("tunnel-token-a"),
-		"--control", controlURL, "--ca-file", w.caFile(), "--ready-file", ready)
+		"--control", controlURL, "--ca-file", w.caFile(), "--ready-file", ready, "--source-address", "never")
 	if err != nil {
 		t.Fatal(err)
 	}

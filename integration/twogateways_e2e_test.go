@@ -122,7 +122,7 @@ func TestHostIdentity(t *testing.T) {
 		if len(old) != 1 {
 			t.Fatalf("authorities %v", old)
 		}
-		weft(t, "rotate")
+		weft(t, "rotate", "--host")
 		everywhere(t)
 		eventually(t, 60*time.Second, "the old authority can go", func() bool {
 			_, err := w.run(t.Context(), w.net.server, w.bin.Weft, "ssh-ca", "remove", old[0],

@@ -248,7 +248,8 @@ func (w *world) startConnectors(ctx context.Context) error {
 	for name, ns := range map[string]string{"a": w.net.edgeA, "b": w.net.edgeB} {
 		ready := w.path("connector-ready-" + name)
 		p, err := w.start(ctx, "connector-"+name, ns, w.bin.Weft, "connector", "--token-file", w.path("tunnel-token-"+name),
-			"--control", controlURL, "--ca-file", w.caFile(), "--ready-file", ready, "--log-level", "debug")
+			"--control", controlURL, "--ca-file", w.caFile(), "--ready-file", ready, "--log-level", "debug",
+			"--source-address", "never") // some targets are relays, whose sshd sees another address than the connector's
 		if err != nil {
 			return err
 		}

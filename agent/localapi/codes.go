@@ -31,6 +31,7 @@ var StatusCodes = []StatusCode{
 
 	{"notice", "cached_state", "the tunnel was made from the state on disk: the control plane has not answered since the start", "wait; `warp-cli status` says how old it is"},
 	{"notice", "control_not_told", "this device was removed here, and the control plane did not hear of it", "ask your administrator to revoke the device"},
+	{"notice", "gateway_draining", "the gateway takes no new connections, because it is being stopped or drained; the agent goes to another one when those that are open have ended", "end what is open, or wait"},
 	{"notice", "gateway_restarted", "the gateway restarted; how many connections were lost stands in the message", "open them again"},
 	{"notice", "key_store_file", "the private key is in a file, because there is no usable keyring", "only the agent's user can read it; set up a keyring if that is not enough"},
 	{"notice", "managed_enrolment", "the registration that the administrator's file asks for failed", "mend the file, then `warp-cli mdm refresh`"},

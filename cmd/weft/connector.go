@@ -14,6 +14,7 @@ func newConnector() *cobra.Command {
 		serve serveFlags
 		ctl   controlFlags
 		maps  []string
+		mode  string
 	)
 	cmd := &cobra.Command{
 		Use:   "connector --token-file F --control URL",
@@ -23,7 +24,12 @@ connections that the routes of its tunnel cover. The token is what the tunnel's
 token endpoint answers.
 
 --map ADDRESS:PORT=ADDRESS:PORT makes connections to the first go to the second
-(both within what the connector can reach): for trying out on one machine.`,
+(both within what the connector can reach): for trying out on one machine.
+
+--source-address says when SSH certificates are bound to the address from which this
+connector reaches a target, so that they are good from nowhere else: auto, for targets
+on a network that this machine is in; always, where no NAT is on the way to any target;
+never, where one is even to neighbours, or a relay answers for them.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger, err := serve.logger(cmd.ErrOrStderr())
@@ -34,7 +40,7 @@ token endpoint answers.
 			if err != nil {
 				return err
 			}
-			cfg := connector.Config{Logger: logger}
+			cfg := connector.Config{Logger: logger, Source: connector.SourceMode(mode)}
 			if cfg.Token, err = api.ParseConnectorToken(secret); err != nil {
 				return kind.New(kind.Invalid, "%s holds no connector token", ctl.tokenFile).WithCause(err)
 			}
@@ -54,5 +60,6 @@ token endpoint answers.
 	serve.add(cmd)
 	ctl.add(cmd, "tunnel's token", "WEFT_CONNECTOR_TOKEN_FILE")
 	cmd.Flags().StringArrayVar(&maps, "map", nil, "ADDRESS:PORT=ADDRESS:PORT, where connections to the first go (repeatable)")
+	cmd.Flags().StringVar(&mode, "source-address", string(connector.SourceAuto), "bind SSH certificates to this connector's address: auto, always or never")
 	return cmd
 }

@@ -54,7 +54,7 @@ NAME in the same process, and creates the tunnel when there is none of that name
 			if err != nil {
 				return err
 			}
-			return serve.serve(cmd.Context(), d, logger)
+			return serve.serveDraining(cmd.Context(), d, logger)
 		},
 	}
 	serve.add(cmd)
@@ -65,6 +65,8 @@ NAME in the same process, and creates the tunnel when there is none of that name
 	cmd.Flags().Uint16Var(&cfg.WireGuardPort, "wireguard-port", 0, "UDP port of WireGuard; 0: last time's, or a free one")
 	cmd.Flags().Uint16Var(&cfg.ConnectorPort, "connector-port", 0, "UDP port for connectors; 0: last time's, or a free one")
 	cmd.Flags().StringArrayVar(&connectors, "connector", nil, "tunnel to run a connector for (repeatable)")
+	cmd.Flags().DurationVar(&cfg.DrainTimeout, "drain-timeout", 0, "how long to wait for live sessions when told to stop; 0: not at all")
+	cmd.Flags().BoolVar(&cfg.Record, "record", false, "record SSH sessions, in gateway/recordings of the directory")
 	if err := cmd.MarkFlagRequired("dir"); err != nil {
 		panic(err)
 	}

@@ -38,7 +38,7 @@ Exit status:
   6  a conflict: port in use, directory in use, object exists
   7  something needed does not answer
   8  no answer in time
-  9  "weft explain" found something in the way
+  9  "weft explain" or "weft ssh-ca check" found something in the way
   10-15 belong to "weft probe"
 `
 
@@ -56,6 +56,9 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	if _, ok := errors.AsType[foundError](err); ok {
+		return exitFound
+	}
+	if _, ok := errors.AsType[sshFound](err); ok {
 		return exitFound
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {

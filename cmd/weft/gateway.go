@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +26,11 @@ func newGateway() *cobra.Command {
 		Use:   "gateway",
 		Short: "Run a gateway",
 		Long: `Run a gateway: the WireGuard endpoint of devices and the QUIC endpoint of
-connectors. Its token comes from "weft gateway create".`,
+connectors. Its token comes from "weft gateway create".
+
+Told to stop (SIGTERM, SIGINT) it takes no new sessions, waits for those that are live, for
+--drain-timeout at most, and ends; without any it ends at once. A second signal ends it at
+once too.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger, err := serve.logger(cmd.ErrOrStderr())
@@ -54,7 +59,7 @@ connectors. Its token comes from "weft gateway create".`,
 			if err != nil {
 				return errors.Join(err, closeStore())
 			}
-			return errors.Join(serve.serve(cmd.Context(), g, logger), closeStore())
+			return errors.Join(serve.serveDraining(cmd.Context(), g, logger), closeStore())
 		},
 	}
 	serve.add(cmd)
@@ -64,8 +69,9 @@ connectors. Its token comes from "weft gateway create".`,
 	cmd.Flags().StringVar(&connector, "connector-listen", "0.0.0.0:7844", "UDP address of QUIC for connectors")
 	cmd.Flags().StringSliceVar(&cfg.AdvertiseHosts, "advertise", nil, "name or address by which devices and connectors reach this gateway (repeatable)")
 	cmd.Flags().StringVar(&cfg.AuditFile, "audit-file", "", "JSON-lines audit log; default: audit.jsonl in the state directory")
+	cmd.Flags().DurationVar(&cfg.DrainTimeout, "drain-timeout", 30*time.Second, "how long to wait for live sessions when told to stop, taking no new ones; 0: not at all")
 	record.add(cmd)
-	cmd.AddCommand(newGatewayCreate())
+	cmd.AddCommand(newGatewayCreate(), newGatewayDrain(), newGatewayList())
 	return cmd
 }
 

@@ -35,7 +35,7 @@ type recordFlags struct {
 
 func (f *recordFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.BoolVar(&f.on, "record", false, "record SSH sessions")
+	fl.BoolVar(&f.on, "record", false, "record SSH sessions, unless control says otherwise")
 	fl.StringVar(&f.dir, "record-dir", "", "directory of recordings; default: recordings in the state directory")
 	fl.StringVar(&f.bucket, "record-bucket", "", "bucket URL that finished recordings move to, such as s3://BUCKET?region=REGION")
 	fl.DurationVar(&f.growing, "record-upload-growing", 0, "how often recordings go to the bucket while they are written; 0: only when finished")
@@ -53,10 +53,7 @@ func (f *recordFlags) add(cmd *cobra.Command) {
 // apply fills in r. The returned function closes the bucket.
 func (f *recordFlags) apply(ctx context.Context, r *gateway.Recording) (func() error, error) {
 	none := func() error { return nil }
-	if !f.on {
-		return none, nil
-	}
-	r.Enabled, r.FailMode = true, recording.FailMode(f.fail)
+	r.Enabled, r.FailMode = f.on, recording.FailMode(f.fail)
 	r.Applications = make(map[string]recording.FailMode, len(f.failApps))
 	for _, s := range f.failApps {
 		app, mode, ok := strings.Cut(s, "=")

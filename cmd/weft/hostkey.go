@@ -21,10 +21,13 @@ func newHostKey() *cobra.Command {
 		Use: "host-key", Short: "Manage the host keys of targets that a gateway has pinned", Args: cobra.NoArgs,
 		Long: `Manage the host keys of targets, which a gateway pins at the first SSH login. Run it where
 the gateway runs, as the user that owns its state directory; the gateway may be running
-and obeys from the next login on. Each gateway has pins of its own.`,
+and obeys from the next login on. Each gateway has pins of its own.
+
+"trust-ca" is about the account instead: the authorities whose host certificates every
+gateway takes, so that the keys need not be pinned one by one.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newHostKeyList(), newHostKeyAccept(), newHostKeyForget())
+	cmd.AddCommand(newHostKeyList(), newHostKeyAccept(), newHostKeyForget(), newTrustCA())
 	return cmd
 }
 
@@ -90,13 +93,16 @@ func newHostKeyList() *cobra.Command {
 
 func writeHostKeys(w io.Writer, keys []gateway.HostKey) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tab, "DESTINATION\tVNET\tPINNED\tSINCE\tREFUSED\tAT")
+	fmt.Fprintln(tab, "DESTINATION\tVNET\tPINNED\tAUTHORITY\tSINCE\tREFUSED\tAT")
 	for _, k := range keys {
-		refused, at := "-", "-"
+		authority, refused, at := "-", "-", "-"
+		if k.Authority != "" {
+			authority = k.Authority
+		}
 		if k.Refused != nil {
 			refused, at = k.Refused.Fingerprint, k.Refused.At.Format(time.RFC3339)
 		}
-		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Destination, k.VNET, k.Fingerprint, k.Since.Format(time.RFC3339), refused, at)
+		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.Destination, k.VNET, k.Fingerprint, authority, k.Since.Format(time.RFC3339), refused, at)
 	}
 	return tab.Flush()
 }
@@ -128,10 +134,24 @@ ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`,
 }
 
 func newHostKeyForget() *cobra.Command {
-	var f hostKeyFlags
+	var (
+		f         hostKeyFlags
+		authority string
+	)
 	cmd := &cobra.Command{
-		Use: "forget ADDRESS:PORT", Short: "Take a pin away: the next key that the target shows is pinned", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Use: "forget ADDRESS:PORT | forget --authority SHA256:...", Short: "Take a pin away: the next key that the target shows is pinned",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (len(args) == 1) == (authority != "") {
+				return usageError{errors.New("name one ADDRESS:PORT, or an --authority")}
+			}
+			if authority != "" {
+				n, err := gateway.ForgetHostAuthority(f.dir, authority)
+				if err == nil {
+					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d pins taken away\n", n)
+				}
+				return err
+			}
 			k, err := f.pick(args[0])
 			if err != nil {
 				return err
@@ -140,5 +160,6 @@ func newHostKeyForget() *cobra.Command {
 		},
 	}
 	f.add(cmd, true)
+	cmd.Flags().StringVar(&authority, "authority", "", "take the pins away of all targets that showed a host certificate of this authority last")
 	return cmd
 }

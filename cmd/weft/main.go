@@ -55,7 +55,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w (see %q)", err, cmd.CommandPath()+" --help")}
 	})
 	root.AddCommand(
-		newControl(), newGateway(), newConnector(), newDev(), newEnrolment(), newExplain(), newHostKey(), newProbe(), newRecording(), newSSHCA(), newToken(), newVersion(),
+		newControl(), newGateway(), newConnector(), newDev(), newEnrolment(), newExplain(), newHostKey(), newImpact(), newProbe(), newRecording(), newSession(), newSSHCA(), newToken(), newVersion(),
 	)
 	return root
 }
@@ -69,6 +69,7 @@ const rootHelp = `weft is the server side of Weft.
   weft probe       a synthetic client that checks a gateway from outside
   weft host-key    the host keys of targets that a gateway has pinned
   weft ssh-ca      the SSH authorities: of logins at targets and of the gateways' host keys
+  weft session     lists, watches and ends live sessions
   weft recording   lists, plays, verifies, exports and searches recorded sessions
 
 Secrets are never arguments: they are read from files (--token-file) that may

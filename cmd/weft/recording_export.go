@@ -17,10 +17,10 @@ import (
 
 // exportFlags choose the format.
 type exportFlags struct {
-	cast, events, text, html, sshLogs bool
-	logKey                            string
-	channel                           int
-	output                            string
+	cast, events, text, html, sshLogs, sshLog bool
+	logKey                                    string
+	channel                                   int
+	output                                    string
 }
 
 func newRecordingExport() *cobra.Command {
@@ -40,8 +40,9 @@ func newRecordingExport() *cobra.Command {
   --html             one page that plays in a browser, offline: with search, commands on the
                      timeline, and nothing of the session but text
   --ssh-logs         JSON lines with the fields of the public data set ssh_logs
-  --ssh-log-cli KEY  the encrypted file that ssh-log-cli opens, of one channel; KEY is
-                     its public key or the file that holds it
+  --ssh-log          the encrypted file that ssh-log-cli opens, of one channel, for the public
+                     key that the account had set (audit_ssh_settings) when the session began
+  --ssh-log-cli KEY  the same file for another key: KEY is the public key or the file that holds it
 
 An unfinished recording is exported as far as it goes; the exit status then is 3.`,
 		Args: cobra.ExactArgs(1),
@@ -55,16 +56,17 @@ An unfinished recording is exported as far as it goes; the exit status then is 3
 	cmd.Flags().BoolVar(&f.text, "text", false, "text")
 	cmd.Flags().BoolVar(&f.html, "html", false, "one self-contained page")
 	cmd.Flags().BoolVar(&f.sshLogs, "ssh-logs", false, "JSON lines with the fields of ssh_logs")
+	cmd.Flags().BoolVar(&f.sshLog, "ssh-log", false, "encrypted file for ssh-log-cli, for the account's public key")
 	cmd.Flags().StringVar(&f.logKey, "ssh-log-cli", "", "encrypted file for ssh-log-cli, for this public key")
 	cmd.Flags().IntVar(&f.channel, "channel", 0, "channel for formats that hold one; default: the first one with a terminal, or else with output")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "", "file to write, which must not exist; default: standard output")
-	cmd.MarkFlagsMutuallyExclusive("asciicast", "events", "text", "html", "ssh-logs", "ssh-log-cli")
-	cmd.MarkFlagsOneRequired("asciicast", "events", "text", "html", "ssh-logs", "ssh-log-cli")
+	cmd.MarkFlagsMutuallyExclusive("asciicast", "events", "text", "html", "ssh-logs", "ssh-log", "ssh-log-cli")
+	cmd.MarkFlagsOneRequired("asciicast", "events", "text", "html", "ssh-logs", "ssh-log", "ssh-log-cli")
 	return cmd
 }
 
 func (f *exportFlags) run(ctx context.Context, store *storeFlags, what string, stdout io.Writer) (err error) {
-	if f.channel == 0 && (f.cast || f.logKey != "") {
+	if f.channel == 0 && (f.cast || f.sshLog || f.logKey != "") {
 		if f.channel, err = store.mainChannel(ctx, what); err != nil {
 			return err
 		}
@@ -99,10 +101,19 @@ func (f *exportFlags) write(w io.Writer, r *recording.Reader) error {
 		return export.SSHLogs(w, r)
 	}
 	text := f.logKey
-	if b, err := os.ReadFile(f.logKey); err == nil {
+	if b, err := os.ReadFile(f.logKey); err == nil && !f.sshLog {
 		text = string(b)
 	}
+	if f.sshLog {
+		if text = r.Header().SSHLogKey; text == "" {
+			return kind.New(kind.NotFound, "no public key was set (audit_ssh_settings) when the session began").
+				WithHint("name one: --ssh-log-cli KEY")
+		}
+	}
 	key, err := export.ParseLogKey(text)
+	if err != nil && f.sshLog {
+		return kind.New(kind.Invalid, "the public key in the recording is none of ssh-log-cli").WithCause(err)
+	}
 	if err != nil {
 		return kind.New(kind.Invalid, "--ssh-log-cli is neither a public key nor a file with one").WithCause(err)
 	}

@@ -36,6 +36,7 @@ func TestRecordingScripts(t *testing.T) {
 }
 
 // recordSample implements "record DIR SESSION LOGIN [RECIPIENT]": records a shell session, and writes the public key to key.pub.
+// LOGKEY is the key of ssh-log-cli that the account has.
 func recordSample(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: record DIR SESSION LOGIN [RECIPIENT]")
@@ -50,7 +51,7 @@ func recordSample(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	r, err := recording.New(cfg)
 	ts.Check(err)
-	s, err := r.Start(recording.SessionConfig{Subject: recording.Subject{
+	s, err := r.Start(recording.SessionConfig{LogKey: ts.Getenv("LOGKEY"), Subject: recording.Subject{
 		SessionID: args[1], Email: "jdoe@company.com", UserID: "u1", Hostname: "web-1", TargetID: "t1", Login: args[2],
 		ServerAddress: netip.MustParseAddrPort("10.20.0.5:22"), ClientAddress: netip.MustParseAddrPort("100.96.0.1:4000"),
 	}})

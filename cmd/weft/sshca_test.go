@@ -43,32 +43,64 @@ func TestSSHCA(t *testing.T) {
 	if out := weft(exitNotFound, "install-hint"); !strings.Contains(out, "gateway_ca") {
 		t.Errorf("the hint without a CA is %q", out)
 	}
-	var user api.GatewayCA
-	s.Call(http.MethodPost, s.Account("/access/gateway_ca"), nil, &user)
-	weft(exitOK, "rotate")
+	weft(exitConflict, "rotate")
+	weft(exitInvalid, "create", "--algorithm", "rsa")
+	weft(exitOK, "create", "--algorithm", "ed25519")
+	if out := weft(exitConflict, "create"); !strings.Contains(out, "weft ssh-ca rotate") {
+		t.Errorf("a second says %q", out)
+	}
+	weft(exitOK, "rotate", "--host")
+	weft(exitOK, "rotate", "--host")
+	weft(exitUsage, "rotate", "--host", "--algorithm", "ed25519")
 	weft(exitOK, "rotate")
 	cas := list()
-	if len(cas.User) != 1 || len(cas.Host) != 2 || !cas.Host[0].Signs || cas.Host[1].Signs {
+	if len(cas.User) != 2 || cas.User[0].State != api.UserCASigns || cas.User[0].Algorithm != "ed25519" || cas.User[1].State != api.UserCANext ||
+		cas.User[1].Algorithm != "ecdsa-p256" || len(cas.Host) != 2 || !cas.Host[0].Signs || cas.Host[1].Signs {
 		t.Fatalf("authorities %+v", cas)
 	}
 	out := weft(exitOK, "list")
-	if strings.Count(out, "\n") != 4 || strings.Count(out, " signs ") != 2 || strings.Count(out, " trusted ") != 1 || !strings.Contains(out, cas.Host[1].Fingerprint) {
+	if strings.Count(out, "\n") != 5 || strings.Count(out, " signs ") != 2 || strings.Count(out, " trusted ") != 1 || strings.Count(out, " next ") != 1 ||
+		!strings.Contains(out, cas.Host[1].Fingerprint) || !strings.Contains(out, cas.User[1].Fingerprint) {
 		t.Errorf("listed as\n%s", out)
 	}
 	hint := weft(exitOK, "install-hint")
 	for _, want := range []string{
-		user.PublicKey, "TrustedUserCAKeys /etc/ssh/weft_user_ca.pub",
+		cas.User[0].PublicKey, cas.User[1].PublicKey, "TrustedUserCAKeys /etc/ssh/weft_user_ca.pub",
 		"# @cert-authority weft-gateway " + cas.Host[0].PublicKey, "# @cert-authority weft-gateway " + cas.Host[1].PublicKey,
 	} {
 		if !strings.Contains(hint, want) {
 			t.Errorf("the hint lacks %q:\n%s", want, hint)
 		}
 	}
+	weft(exitConflict, "remove", cas.User[0].ID)
+	weft(exitNotFound, "activate", "a/b?c")
+	if out := weft(exitOK, "activate", cas.User[1].ID); !strings.Contains(out, "signs") {
+		t.Errorf("activated: %q", out)
+	}
+	if now := list().User; now[0].ID != cas.User[1].ID || now[1].State != api.UserCATrusted {
+		t.Errorf("after it was activated: %+v", now)
+	}
+	krl := filepath.Join(dir, "krl")
+	weft(exitOK, "krl", "-o", krl)
+	weft(exitOK, "remove", cas.User[0].ID)
+	if out := weft(exitOK, "krl"); !strings.Contains(out, cas.User[0].Fingerprint) {
+		t.Errorf("the list shows %q", out)
+	}
+	before, err := os.ReadFile(krl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weft(exitOK, "krl", "-o", krl)
+	if after, err := os.ReadFile(krl); err != nil || bytes.Equal(before, after) {
+		t.Errorf("the file is %x, %v", after, err)
+	}
+	weft(exitNotFound, "krl", "-o", filepath.Join(dir, "none", "krl"))
+	s.Call(http.MethodDelete, s.Account("/access/gateway_ca/"+cas.User[1].ID), nil, nil)
 	weft(exitConflict, "remove", cas.Host[0].ID)
 	weft(exitOK, "remove", cas.Host[1].ID)
 	weft(exitNotFound, "remove", "a/b?c")
 	weft(exitOK, "remove", "--force", cas.Host[0].ID)
-	if left := list(); len(left.Host) != 0 {
+	if left := list(); len(left.Host)+len(left.User) != 0 {
 		t.Errorf("left %+v", left)
 	}
 }

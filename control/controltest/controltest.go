@@ -33,9 +33,10 @@ type Server struct {
 	// Client calls with Token.
 	Client *api.Client
 
-	tb   testing.TB
-	stop context.CancelFunc
-	done chan error
+	tb    testing.TB
+	watch *watcher
+	stop  context.CancelFunc
+	done  chan error
 }
 
 // New starts a control plane on a free port of 127.0.0.1 in a directory of the test.
@@ -56,12 +57,20 @@ func Start(tb testing.TB, cfg control.Config) *Server {
 	if cfg.EnrolPerMinute == 0 {
 		cfg.EnrolPerMinute, cfg.EnrolTotalPerMinute = 1_000_000, 1_000_000 // all of a test's devices have one address
 	}
+	w := watch(&cfg, tb.Name())
 	c, err := control.New(cfg)
 	if err != nil {
 		tb.Fatalf("new control: %v", err)
 	}
+	description, err := c.OpenAPI()
+	if err != nil {
+		tb.Fatalf("describe: %v", err)
+	}
+	if w.doc, err = parseDocument(description); err != nil {
+		tb.Fatalf("read description: %v", err)
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
-	s := &Server{Control: c, Config: cfg, URL: c.URL(), AccountID: c.AccountID(), tb: tb, stop: cancel, done: make(chan error, 1)}
+	s := &Server{Control: c, Config: cfg, URL: c.URL(), AccountID: c.AccountID(), tb: tb, watch: w, stop: cancel, done: make(chan error, 1)}
 	go func() { s.done <- c.Run(ctx) }()
 	tb.Cleanup(s.Stop)
 	select {
@@ -129,6 +138,9 @@ func (s *Server) Stop() {
 		return
 	}
 	close(s.done)
+	for _, wrong := range s.watch.findings() {
+		s.tb.Error(wrong)
+	}
 	if err != nil {
 		s.tb.Errorf("run control: %v", err)
 	}

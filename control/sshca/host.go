@@ -19,9 +19,6 @@ const (
 // HostComment ends the public key line of an authority of host keys.
 const HostComment = "weft-host-ca"
 
-// GenerateHost makes the key of an authority of host keys: its authorized_keys line and its private key (PKCS #8).
-func GenerateHost() (publicKey string, privateKey []byte, err error) { return generate(HostComment) }
-
 // HostRequest asks for a host certificate.
 type HostRequest struct {
 	// Key is the host key; it must be no certificate itself.
@@ -33,7 +30,7 @@ type HostRequest struct {
 }
 
 // SignHost makes the host certificate at the time now.
-func SignHost(privateKey []byte, r HostRequest, now time.Time) (*ssh.Certificate, error) {
+func SignHost(ca Signer, r HostRequest, now time.Time) (*ssh.Certificate, error) {
 	if r.Principal == "" || r.Key == nil {
 		// A certificate without a principal would be good for every host (PROTOCOL.certkeys).
 		return nil, errors.New("sign SSH host certificate: no principal or no key")
@@ -46,7 +43,7 @@ func SignHost(privateKey []byte, r HostRequest, now time.Time) (*ssh.Certificate
 		ValidAfter:      uint64(now.Add(-HostBackdate).Unix()),
 		ValidBefore:     uint64(now.Add(HostLifetime - HostBackdate).Unix()),
 	}
-	if err := sign(privateKey, c); err != nil {
+	if err := sign(ca, c, now); err != nil {
 		return nil, fmt.Errorf("sign SSH host certificate: %w", err)
 	}
 	return c, nil

@@ -93,23 +93,17 @@ func scanPolicy(rs *sql.Rows) (policyRow, error) {
 
 // Applications lists all that f selects by creation, with their policies by precedence.
 func (r *Reader) Applications(ctx context.Context, f ApplicationFilter) ([]api.Application, error) {
-	var ofApp, ofPolicy where
+	var ofApp where
 	if f.ids != nil {
 		ofApp.addIn("id", f.ids)
-		ofPolicy.addIn("application_id", f.ids)
 	}
 	all, err := collect(ctx, r.q, scanApplication, `SELECT id, aud, name, criteria FROM applications`+ofApp.String()+` ORDER BY created_at, id`, ofApp.args...)
 	if err != nil {
 		return nil, err
 	}
-	policies, err := collect(ctx, r.q, scanPolicy, `SELECT `+policyColumns+` FROM policies`+ofPolicy.String()+
-		` ORDER BY application_id, precedence, created_at, id`, ofPolicy.args...)
+	of, err := r.policiesOf(ctx, f.ids)
 	if err != nil {
 		return nil, err
-	}
-	of := map[string][]api.Policy{}
-	for _, p := range policies {
-		of[p.application] = append(of[p.application], p.policy)
 	}
 	out := []api.Application{}
 	for _, a := range all {
@@ -132,9 +126,9 @@ func (r *Reader) Application(ctx context.Context, id string) (api.Application, e
 	if !ok {
 		return a, kind.New(kind.NotFound, "there is no application %q", id)
 	}
-	rows, err := collect(ctx, r.q, scanPolicy, `SELECT `+policyColumns+` FROM policies WHERE application_id = $1 ORDER BY precedence, created_at, id`, id)
-	for _, p := range rows {
-		a.Policies = append(a.Policies, p.policy)
+	of, err := r.policiesOf(ctx, []string{id})
+	if ps := of[id]; ps != nil {
+		a.Policies = ps
 	}
 	return a, err
 }
@@ -154,7 +148,7 @@ func (tx *Tx) CreateApplication(ctx context.Context, in api.ApplicationWrite) (a
 		return a, kind.New(kind.Limit, "the account has reached its limit of %d applications", maxApplications)
 	}
 	if in.Policies != nil {
-		if a.Policies, err = tx.embeddedPolicies(nil, *in.Policies); err != nil {
+		if a.Policies, err = tx.embeddedPolicies(ctx, nil, *in.Policies); err != nil {
 			return a, err
 		}
 	}
@@ -187,7 +181,7 @@ func (tx *Tx) ReplaceApplication(ctx context.Context, id string, in api.Applicat
 	a := before
 	a.Name, a.Criteria = in.Name, in.Criteria
 	if in.Policies != nil {
-		if a.Policies, err = tx.embeddedPolicies(before.Policies, *in.Policies); err != nil {
+		if a.Policies, err = tx.embeddedPolicies(ctx, before.Policies, *in.Policies); err != nil {
 			return a, err
 		}
 	}
@@ -229,17 +223,21 @@ func (tx *Tx) DeleteApplication(ctx context.Context, id string) error {
 
 // putPolicies makes the rows of an application's policies those of a.
 func (tx *Tx) putPolicies(ctx context.Context, a api.Application) error {
-	if _, err := tx.exec(ctx, `DELETE FROM policies WHERE application_id = $1`, a.ID); err != nil {
-		return err
+	for _, table := range []string{"policies", "application_policies"} {
+		if _, err := tx.exec(ctx, `DELETE FROM `+table+` WHERE application_id = $1`, a.ID); err != nil {
+			return err
+		}
 	}
 	for _, p := range a.Policies {
-		var text [4]string
-		for i, v := range []any{p.Include, p.Exclude, p.Require, p.Connection} {
-			raw, err := json.Marshal(v)
-			if err != nil {
-				return fmt.Errorf("render policy: %w", err)
+		if p.Reusable {
+			if _, err := tx.exec(ctx, `INSERT INTO application_policies (application_id, policy_id, precedence) VALUES ($1, $2, $3)`, a.ID, p.ID, p.Precedence); err != nil {
+				return err
 			}
-			text[i] = string(raw)
+			continue
+		}
+		text, err := policyText(&p)
+		if err != nil {
+			return err
 		}
 		if _, err := tx.exec(ctx, `INSERT INTO policies (`+policyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 			a.ID, p.ID, p.Name, p.Decision, p.Precedence, text[0], text[1], text[2], text[3], p.CreatedAt, p.UpdatedAt); err != nil {
@@ -247,6 +245,18 @@ func (tx *Tx) putPolicies(ctx context.Context, a api.Application) error {
 		}
 	}
 	return nil
+}
+
+// policyText renders the rules of a policy as its columns hold them.
+func policyText(p *api.Policy) (text [4]string, err error) {
+	for i, v := range []any{p.Include, p.Exclude, p.Require, p.Connection} {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return text, fmt.Errorf("render policy: %w", err)
+		}
+		text[i] = string(raw)
+	}
+	return text, nil
 }
 
 // checkApplication checks a by the rules of the domain and against the other applications.
@@ -292,19 +302,50 @@ func DomainApplication(a *api.Application) (access.Application, error) {
 		}
 		d.Criteria = append(d.Criteria, targets.Criteria{Attributes: c.Attributes, Port: uint16(c.Port), Protocol: p})
 	}
-	for _, p := range a.Policies {
-		d.Policies = append(d.Policies, domainPolicy(p))
+	for i, p := range a.Policies {
+		policy, err := domainPolicy(p)
+		if err != nil {
+			return d, prefixPointer("/policies/"+strconv.Itoa(i), err)
+		}
+		d.Policies = append(d.Policies, policy)
 	}
 	return d, nil
 }
 
-func domainPolicy(p api.Policy) access.Policy {
+func domainPolicy(p api.Policy) (access.Policy, error) {
 	d := access.Policy{
 		ID: p.ID, Name: p.Name, Decision: p.Decision, Precedence: p.Precedence,
 		Include: p.Include, Require: p.Require, Exclude: p.Exclude,
 	}
 	if p.Connection != nil && p.Connection.SSH != nil {
-		d.SSH = &access.SSHRules{Usernames: p.Connection.SSH.Usernames, AllowEmailAlias: p.Connection.SSH.AllowEmailAlias}
+		var err error
+		if d.SSH, err = domainSSH(p.Connection.SSH); err != nil {
+			return d, prefixPointer("/connection_rules/ssh", err)
+		}
 	}
-	return d
+	return d, nil
+}
+
+func domainSSH(s *api.SSHRules) (*access.SSHRules, error) {
+	d := &access.SSHRules{
+		Usernames: s.Usernames, AllowEmailAlias: s.AllowEmailAlias, AgentForwarding: s.AgentForwarding, X11Forwarding: s.X11Forwarding,
+	}
+	if f := s.LocalForwarding; f != nil {
+		d.LocalForwarding = &access.LocalForwarding{Destinations: f.Destinations}
+	}
+	if f := s.RemoteForwarding; f != nil {
+		d.RemoteForwarding = &access.RemoteForwarding{Listen: f.Listen}
+	}
+	var err error
+	if s.MaxSessionDuration != "" {
+		if d.MaxSessionDuration, err = access.ParseSessionLimit(s.MaxSessionDuration); err != nil {
+			return nil, prefixPointer("/max_session_duration", err)
+		}
+	}
+	if s.IdleTimeout != "" {
+		if d.IdleTimeout, err = access.ParseSessionLimit(s.IdleTimeout); err != nil {
+			return nil, prefixPointer("/idle_timeout", err)
+		}
+	}
+	return d, nil
 }

@@ -21,16 +21,22 @@ type Gateway struct {
 	Report    api.GatewayReport
 	CreatedAt string
 	UpdatedAt string
+	// DrainedAt is when an administrator wanted it to take no new sessions; "": nobody does.
+	DrainedAt string
 	// TokenHash tells a token that was replaced from the one in force; it is on no record.
 	TokenHash string `json:"-"`
 }
 
-const gatewayColumns = `id, name, report, created_at, updated_at, token_hash`
+const gatewayColumns = `id, name, report, created_at, updated_at, token_hash,
+	COALESCE((SELECT d.since FROM gateway_drains d WHERE d.gateway_id = gateways.id), '')`
+
+// Draining reports whether it takes no new sessions, by an administrator's wish or because it is being stopped.
+func (g *Gateway) Draining() bool { return g.DrainedAt != "" || g.Report.Draining }
 
 func scanGateway(rs *sql.Rows) (Gateway, error) {
 	var g Gateway
 	var report string
-	if err := rs.Scan(&g.ID, &g.Name, &report, &g.CreatedAt, &g.UpdatedAt, &g.TokenHash); err != nil {
+	if err := rs.Scan(&g.ID, &g.Name, &report, &g.CreatedAt, &g.UpdatedAt, &g.TokenHash, &g.DrainedAt); err != nil {
 		return g, err
 	}
 	return g, json.Unmarshal([]byte(report), &g.Report)

@@ -19,12 +19,16 @@ const (
 	Gateways     = "gateways"
 	GatewayCAs   = "gateway_cas"
 	SSHHostCAs   = "ssh_host_cas"
-	NetworkRules = "network_rules"
-	Lists        = "lists"
-	RuleGroups   = "rule_groups"
+	// TargetHostCAs are those of api.SSHTargetCA.
+	TargetHostCAs = "target_host_cas"
+	NetworkRules  = "network_rules"
+	Lists         = "lists"
+	RuleGroups    = "rule_groups"
+	// SessionSettings are what control says about recordings and session logs.
+	SessionSettings = "session_settings"
 )
 
-var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, SSHHostCAs, NetworkRules, Lists, RuleGroups}
+var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, SSHHostCAs, TargetHostCAs, NetworkRules, Lists, RuleGroups, SessionSettings}
 
 // Revision is the newest revision of any collection.
 func (r *Reader) Revision(ctx context.Context) (uint64, error) {
@@ -96,6 +100,8 @@ type AuditEvent struct {
 	Actor                Actor
 	ObjectType, ObjectID string
 	Detail               json.RawMessage
+	// Impact is what the change did to who may reach what (api.Impact); nil where nothing was compared.
+	Impact json.RawMessage
 }
 
 // audit adds an event to the transaction; detail is marshalled and must hold no secret.
@@ -108,9 +114,10 @@ func (tx *Tx) audit(ctx context.Context, action, objectType, objectID string, de
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec(ctx, `INSERT INTO audit_events (id, revision, at, actor_type, actor_id, action, object_type, object_id, detail)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		id, int64(tx.revision), tx.at, tx.actor.Type, tx.actor.ID, action, objectType, objectID, string(raw))
+	tx.lastEvent = id
+	_, err = tx.exec(ctx, `INSERT INTO audit_events (id, revision, at, actor_type, actor_id, action, object_type, object_id, detail, actor_ip)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		id, int64(tx.revision), tx.at, tx.actor.Type, tx.actor.ID, action, objectType, objectID, string(raw), tx.actor.IP)
 	return err
 }
 
@@ -119,6 +126,7 @@ func (tx *Tx) changed(ctx context.Context, collection, action, objectID string, 
 	if err := tx.touchObject(ctx, collection, objectID); err != nil {
 		return err
 	}
+	tx.noteChange(collection, action, objectID, detail)
 	return tx.audit(ctx, action, collection, objectID, detail)
 }
 
@@ -126,10 +134,13 @@ func (tx *Tx) changed(ctx context.Context, collection, action, objectID string, 
 func (r *Reader) AuditEvents(ctx context.Context, limit int) ([]AuditEvent, error) {
 	return collect(ctx, r.q, func(rs *sql.Rows) (AuditEvent, error) {
 		var e AuditEvent
-		var detail string
-		err := rs.Scan(&e.ID, &e.Revision, &e.At, &e.Actor.Type, &e.Actor.ID, &e.Action, &e.ObjectType, &e.ObjectID, &detail)
+		var detail, impact string
+		err := rs.Scan(&e.ID, &e.Revision, &e.At, &e.Actor.Type, &e.Actor.ID, &e.Action, &e.ObjectType, &e.ObjectID, &detail, &impact)
 		e.Detail = json.RawMessage(detail)
+		if impact != "" {
+			e.Impact = json.RawMessage(impact)
+		}
 		return e, err
-	}, `SELECT id, revision, at, actor_type, actor_id, action, object_type, object_id, detail
+	}, `SELECT id, revision, at, actor_type, actor_id, action, object_type, object_id, detail, impact
 		FROM audit_events ORDER BY id DESC LIMIT $1`, limit)
 }

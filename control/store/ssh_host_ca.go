@@ -59,10 +59,11 @@ func (tx *Tx) CreateSSHHostCA(ctx context.Context, publicKey string, privateKey 
 
 // DeleteSSHHostCA takes an authority and its key away for good. Unless forced it is kind.Conflict for the one that signs,
 // and while a gateway presents a certificate of it.
-func (tx *Tx) DeleteSSHHostCA(ctx context.Context, id string, force bool) error {
+// The reference of its key is returned and kept no more; nil if it cannot be read.
+func (tx *Tx) DeleteSSHHostCA(ctx context.Context, id string, force bool) (reference []byte, err error) {
 	have, err := tx.SSHHostCAs(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	at := -1
 	for i := range have {
@@ -71,25 +72,26 @@ func (tx *Tx) DeleteSSHHostCA(ctx context.Context, id string, force bool) error 
 		}
 	}
 	if at < 0 {
-		return kind.New(kind.NotFound, "there is no host CA %q", id).WithHint("list them: weft ssh-ca list")
+		return nil, kind.New(kind.NotFound, "there is no host CA %q", id).WithHint("list them: weft ssh-ca list")
 	}
 	if !force {
 		if at == 0 {
-			return kind.New(kind.Conflict, "the host CA %s is the one that signs", id).WithHint("first make another: weft ssh-ca rotate")
+			return nil, kind.New(kind.Conflict, "the host CA %s is the one that signs", id).WithHint("first make another: weft ssh-ca rotate --host")
 		}
 		names, err := tx.hostCAUsers(ctx, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(names) > 0 {
-			return kind.New(kind.Conflict, "gateways still present certificates of the host CA %s: %s", id, strings.Join(names, ", ")).
+			return nil, kind.New(kind.Conflict, "gateways still present certificates of the host CA %s: %s", id, strings.Join(names, ", ")).
 				WithHint("gateways that run renew within minutes of a rotation; try again then, or start those that are down")
 		}
 	}
+	reference, _ = tx.sshHostCAReference(ctx, id) // one that cannot be read can still be taken away
 	if _, err := tx.exec(ctx, `DELETE FROM ssh_host_cas WHERE id = $1`, id); err != nil {
-		return err
+		return nil, err
 	}
-	return tx.changed(ctx, SSHHostCAs, "ssh_host_ca.delete", id, struct {
+	return reference, tx.changed(ctx, SSHHostCAs, "ssh_host_ca.delete", id, struct {
 		SSHHostCA
 		Forced bool `json:"forced"`
 	}{have[at], force})
@@ -107,8 +109,20 @@ func (tx *Tx) hostCAUsers(ctx context.Context, id string) ([]string, error) {
 		ORDER BY g.name`, id, tx.at)
 }
 
-// SSHHostCAKey reveals the private key of an authority, for signing.
-func (r *Reader) SSHHostCAKey(ctx context.Context, id string) ([]byte, error) {
+// SigningSSHHostCA is the authority that signs, with the reference of its key.
+func (r *Reader) SigningSSHHostCA(ctx context.Context) (SSHHostCA, []byte, error) {
+	have, err := r.SSHHostCAs(ctx)
+	if err != nil {
+		return SSHHostCA{}, nil, err
+	}
+	if len(have) == 0 {
+		return SSHHostCA{}, nil, kind.New(kind.Unavailable, "the account has no host CA").WithHint("make one: weft ssh-ca rotate --host")
+	}
+	reference, err := r.sshHostCAReference(ctx, have[0].ID)
+	return have[0], reference, err
+}
+
+func (r *Reader) sshHostCAReference(ctx context.Context, id string) ([]byte, error) {
 	var sealed string
 	if err := r.q.QueryRowContext(ctx, `SELECT private_key_sealed FROM ssh_host_cas WHERE id = $1`, id).Scan(&sealed); err != nil {
 		return nil, fmt.Errorf("read host CA: %w", err)

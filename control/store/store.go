@@ -30,6 +30,8 @@ type Config struct {
 	Now func() time.Time
 	// Poll is how often Watch looks whether it has missed a change; 0 means every second.
 	Poll time.Duration
+	// MaxAccessEvents bounds the access log; 0 means 100,000.
+	MaxAccessEvents int
 }
 
 // Store is an open account. It is safe for concurrent use.
@@ -41,6 +43,9 @@ type Store struct {
 	changed chan struct{}
 	// pollEvery is Config.Poll.
 	pollEvery time.Duration
+	// maxAccessEvents bounds the access log.
+	maxAccessEvents int
+	impact          func([]Change) any
 }
 
 // Open opens, creates or migrates the store. Close it.
@@ -52,6 +57,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{box: b, now: cfg.Now, changed: make(chan struct{}, 1), pollEvery: cmp.Or(max(cfg.Poll, 0), defaultPoll)}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.maxAccessEvents = cfg.MaxAccessEvents; s.maxAccessEvents <= 0 {
+		s.maxAccessEvents = maxAccessEvents
 	}
 	if cfg.URL != "" {
 		s.engine, err = openPostgres(ctx, cfg.URL)
@@ -92,6 +100,9 @@ type Reader struct {
 
 // View calls fn with one consistent state.
 func (s *Store) View(ctx context.Context, fn func(*Reader) error) error {
+	if r, ok := s.within(ctx); ok {
+		return fn(r)
+	}
 	tx, err := s.engine.beginRead(ctx)
 	if err != nil {
 		return s.explain(fmt.Errorf("begin read: %w", err))
@@ -102,8 +113,10 @@ func (s *Store) View(ctx context.Context, fn func(*Reader) error) error {
 
 // Actor is who writes.
 type Actor struct {
-	Type string // "token", "device", "gateway", "enrolment", "system"
+	Type string // "token", "device", "gateway", "enrolment", "service_token", "system"
 	ID   string
+	// IP is where the request came from, RequestID its ID; "" for what no request asked for.
+	IP, RequestID string
 }
 
 // System is the actor of what the control plane does by itself.
@@ -117,6 +130,9 @@ type Tx struct {
 	time     time.Time
 	revision uint64
 	touched  map[string]bool
+	// changes are what was written so far; lastEvent is the ID of the newest audit event.
+	changes   []Change
+	lastEvent string
 }
 
 // maxAttempts bounds how often a write is tried that the database asks to try again.
@@ -126,6 +142,9 @@ const maxAttempts = 4
 // writers of an account, in this process or another, go one after the other, so what fn reads stays so until the commit.
 // When the database asks for it fn is called again in a new transaction: what it hands out it must set, not add to.
 func (s *Store) Update(ctx context.Context, by Actor, fn func(*Tx) error) error {
+	if _, ok := s.within(ctx); ok {
+		return errNested
+	}
 	for attempt := 1; ; attempt++ {
 		err := s.update(ctx, by, fn)
 		if err == nil || attempt == maxAttempts || !s.engine.again(err) {
@@ -171,7 +190,14 @@ func (s *Store) update(ctx context.Context, by Actor, fn func(*Tx) error) error 
 		return err
 	}
 	tx.revision++
+	committed, err := tx.checkPrecondition(ctx)
+	if err != nil {
+		return err
+	}
 	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.auditImpact(ctx); err != nil {
 		return err
 	}
 	if len(tx.touched) > 0 {
@@ -182,6 +208,7 @@ func (s *Store) update(ctx context.Context, by Actor, fn func(*Tx) error) error 
 	if err := s.engine.commit(ctx, w); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	committed()
 	if len(tx.touched) > 0 {
 		s.wake()
 	}

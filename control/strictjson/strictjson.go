@@ -61,7 +61,7 @@ func value(d *json.Decoder, at string, depth int) error {
 	}
 	open, ok := t.(json.Delim)
 	if !ok {
-		return nil
+		return noNUL(t, at)
 	}
 	if depth >= maxDepth {
 		return kind.Field(at, "the body is nested deeper than %d levels", maxDepth)
@@ -78,6 +78,14 @@ func value(d *json.Decoder, at string, depth int) error {
 	return err
 }
 
+// noNUL refuses the one character that no text here has and that not every engine keeps.
+func noNUL(t json.Token, at string) error {
+	if s, ok := t.(string); ok && strings.ContainsRune(s, 0) {
+		return kind.Field(at, "the text holds a NUL character")
+	}
+	return nil
+}
+
 func object(d *json.Decoder, at string, depth int) error {
 	seen := map[string]bool{}
 	for d.More() {
@@ -90,6 +98,9 @@ func object(d *json.Decoder, at string, depth int) error {
 			return kind.Field(at, "the key of an object is not a string")
 		}
 		place := at + "/" + escape(key)
+		if err := noNUL(key, place); err != nil {
+			return err
+		}
 		// The decoder matches field names without case, so keys that differ only in case would override each other.
 		folded := fold(key)
 		if seen[folded] {
@@ -172,8 +183,12 @@ func explain(err error) error {
 	}
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		pointer := ""
-		if t.Field != "" {
-			pointer = "/" + strings.ReplaceAll(t.Field, ".", "/")
+		path := strings.Split(t.Field, ".")
+		for i, name := range path {
+			// The path has the names of embedded structs in it, which begin as no object of ours does on the wire.
+			if name != "" && (i == len(path)-1 || !unicode.IsUpper(rune(name[0]))) {
+				pointer += "/" + name
+			}
 		}
 		return kind.Field(pointer, "the value is a JSON %s, which does not fit here", t.Value)
 	}

@@ -16,19 +16,22 @@ import (
 
 // The kinds of event.
 const (
-	FlowOpen    = "flow_open"        // an allowed flow, before its target is dialled
-	FlowClose   = "flow_close"       // its end, with bytes and why
-	FlowDenied  = "flow_denied"      // a refused flow
-	SSHLogin    = "ssh_login"        // a UNIX user was allowed, before the upstream login
-	SSHDenied   = "ssh_denied"       // a UNIX user was refused
-	SSHEvent    = "ssh_event"        // what happened inside: shell, exec, subsystem, refused request, exit
-	RecordStart = "recording_start"  // Detail: recording (its file)
-	RecordEnd   = "recording_end"    // Detail: recording, head (hash of its last chunk), key_id
-	RecordFail  = "recording_failed" // Detail: recording, fail_mode
-	HostKeyNew  = "host_key_new"     // a target's host key was seen first and pinned
-	HostKeyBad  = "host_key_changed"
-	GatewayUp   = "gateway_start"
-	GatewayDown = "gateway_stop"
+	FlowOpen   = "flow_open"   // an allowed flow, before its target is dialled
+	FlowClose  = "flow_close"  // its end, with bytes and why
+	FlowDenied = "flow_denied" // a refused flow
+	SSHLogin   = "ssh_login"   // a UNIX user was allowed, before the upstream login
+	SSHDenied  = "ssh_denied"  // a UNIX user was refused
+	// SSHCertificate is written before the certificate of a login is used. Detail: serial, key_id, ca, valid_before, extensions,
+	// source_address
+	SSHCertificate = "ssh_certificate"
+	SSHEvent       = "ssh_event"        // what happened inside: shell, exec, subsystem, refused request, exit
+	RecordStart    = "recording_start"  // Detail: recording (its file)
+	RecordEnd      = "recording_end"    // Detail: recording, head (hash of its last chunk), key_id
+	RecordFail     = "recording_failed" // Detail: recording, fail_mode
+	HostKeyNew     = "host_key_new"     // a target's host key was seen first and pinned
+	HostKeyBad     = "host_key_changed"
+	GatewayUp      = "gateway_start"
+	GatewayDown    = "gateway_stop"
 )
 
 // The decisions.

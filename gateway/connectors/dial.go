@@ -26,6 +26,7 @@ type session struct {
 	tunnel   vnet.TunnelID
 	id       string
 	software string
+	sources  bool // it speaks connwire.ALPNSource
 	key      []byte
 	mux      *connwire.Mux
 	flows    atomic.Int64
@@ -79,9 +80,12 @@ type Destination struct {
 // connwire.MaxDialTimeout away, is also the connector's. The errors are those of connwire's statuses and ErrNoConnector.
 func (l *Listener) DialTCP(ctx context.Context, d Destination) (connwire.Conn, error) {
 	var out *tcpFlow
-	err := l.dial(ctx, d, connwire.TCP, func(s *session, st *connwire.Stream) func() {
+	err := l.dial(ctx, d, connwire.TCP, func(s *session, st *connwire.Stream) (*netip.Addr, func()) {
 		out = &tcpFlow{Stream: st, session: s}
-		return nil
+		if !s.sources {
+			return nil, nil
+		}
+		return &out.source, nil
 	})
 	if err != nil {
 		return nil, err
@@ -92,9 +96,9 @@ func (l *Listener) DialTCP(ctx context.Context, d Destination) (connwire.Conn, e
 // DialUDP has a replica open a UDP flow; what comes back goes to sink, which must not block for long.
 func (l *Listener) DialUDP(ctx context.Context, d Destination, sink func([]byte)) (*UDPFlow, error) {
 	var out *UDPFlow
-	err := l.dial(ctx, d, connwire.UDP, func(s *session, st *connwire.Stream) func() {
+	err := l.dial(ctx, d, connwire.UDP, func(s *session, st *connwire.Stream) (*netip.Addr, func()) {
 		out = &UDPFlow{UDPFlow: s.mux.Flow(st, sink), session: s}
-		return func() { out.UDPFlow.Abort() }
+		return nil, func() { out.UDPFlow.Abort() }
 	})
 	if err != nil {
 		return nil, err
@@ -107,6 +111,16 @@ type tcpFlow struct {
 	*connwire.Stream
 	session *session
 	ended   atomic.Bool
+	// source is set before the flow is handed out.
+	source netip.Addr
+}
+
+// SourceAddr is the address from which the target sees the flow come, if the connector vouches for it; else the zero Addr.
+func SourceAddr(c connwire.Conn) netip.Addr {
+	if f, ok := c.(*tcpFlow); ok {
+		return f.source
+	}
+	return netip.Addr{}
 }
 
 func (f *tcpFlow) end() {
@@ -193,9 +207,10 @@ func (l *Listener) candidates(t vnet.TunnelID) []*session {
 	return out
 }
 
-// dial asks one replica after another. prepare is called before the request is sent and returns how to undo it.
+// dial asks one replica after another. prepare is called before the request is sent and returns where to put the source
+// that follows the answer (nil: none does), and how to undo it.
 func (l *Listener) dial(
-	ctx context.Context, d Destination, tr connwire.Transport, prepare func(*session, *connwire.Stream) func(),
+	ctx context.Context, d Destination, tr connwire.Transport, prepare func(*session, *connwire.Stream) (*netip.Addr, func()),
 ) error {
 	timeout := connwire.MaxDialTimeout
 	if dl, ok := ctx.Deadline(); ok {
@@ -244,7 +259,7 @@ func dialErr(ctx context.Context, err error) error {
 // open sends the request on a new stream and waits for the answer.
 func (s *session) open(
 	ctx context.Context, req []byte, dst netip.AddrPort, tr connwire.Transport,
-	prepare func(*session, *connwire.Stream) func(),
+	prepare func(*session, *connwire.Stream) (*netip.Addr, func()),
 ) error {
 	qs, err := s.conn.OpenStream()
 	if err != nil {
@@ -255,8 +270,8 @@ func (s *session) open(
 	}
 	s.flows.Add(1)
 	st := connwire.NewStream(qs, s.conn.LocalAddr(), netAddr(tr, dst))
-	undo := prepare(s, st)
-	err = ask(ctx, st, req)
+	source, undo := prepare(s, st)
+	err = ask(ctx, st, req, source)
 	if err != nil {
 		s.flows.Add(-1)
 		st.Abort()
@@ -270,13 +285,16 @@ func (s *session) open(
 	return err
 }
 
-func ask(ctx context.Context, st *connwire.Stream, req []byte) error {
+func ask(ctx context.Context, st *connwire.Stream, req []byte, source *netip.Addr) error {
 	stop := context.AfterFunc(ctx, st.Abort)
 	if _, err := st.Write(req); err != nil {
 		stop()
 		return fmt.Errorf("send request: %w", err)
 	}
 	status, err := connwire.ReadStatus(st)
+	if err == nil && status == connwire.StatusOK && source != nil {
+		*source, err = connwire.ReadSource(st)
+	}
 	if !stop() && err == nil {
 		return ctx.Err()
 	}

@@ -107,7 +107,7 @@ func Listen(cfg Config) (*Listener, error) {
 	// A connector opens one stream of its own: the one with its Hello.
 	l.quic, err = tr.Listen(&tls.Config{
 		Certificates: []tls.Certificate{cfg.Certificate},
-		NextProtos:   []string{connwire.ALPN},
+		NextProtos:   connwire.Protocols(),
 		MinVersion:   tls.VersionTLS13,
 	}, connwire.QUICConfig(1))
 	if err != nil {
@@ -347,6 +347,7 @@ func (l *Listener) admit(conn *quic.Conn, h connwire.Hello) (*session, error) {
 	}
 	s := &session{
 		conn: conn, tunnel: tunnel, id: h.ConnectorID, software: h.Software, key: key, mux: connwire.NewMux(conn),
+		sources: conn.ConnectionState().TLS.NegotiatedProtocol == connwire.ALPNSource,
 	}
 	if err := l.add(s); err != nil {
 		return nil, err

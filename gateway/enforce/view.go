@@ -54,14 +54,16 @@ type View struct {
 	networks map[string]api.WireNetwork
 	byIndex  map[uint16]*Device
 	tunnels  map[string]api.GatewayTunnel
-	problems []error
+	// recording are control's settings of recordings.
+	recording map[string]api.RecordingSetting
+	problems  []error
 }
 
 // Compile builds a View. It fails when the state contradicts itself; the caller keeps the old View. A device that makes no
 // sense by itself is left out (so it is denied) and named in Problems: it must not keep a revocation from the others.
 func Compile(revision uint64, st *api.GatewayState) (*View, error) {
 	v := &View{
-		revision: revision, self: st.Self, networks: st.Networks, tunnels: st.Tunnels,
+		revision: revision, self: st.Self, networks: st.Networks, tunnels: st.Tunnels, recording: st.Recording,
 		pool:    vnet.Pool{V4: st.Self.PoolV4, V6: st.Self.PoolV6},
 		byIndex: make(map[uint16]*Device, len(st.Devices)),
 	}
@@ -213,6 +215,9 @@ func (v *View) Pool() vnet.Pool { return v.pool }
 
 // Tunnels are the connector tunnels.
 func (v *View) Tunnels() map[string]api.GatewayTunnel { return v.tunnels }
+
+// Recording is what control says about the recordings of an application, or with api.RecordingAccount of all.
+func (v *View) Recording(application string) api.RecordingSetting { return v.recording[application] }
 
 // Devices calls yield for each device until it returns false.
 func (v *View) Devices(yield func(*Device) bool) {

@@ -47,6 +47,8 @@ type Header struct {
 	KeyID      string      `json:"key_id"`
 	PublicKey  []byte      `json:"public_key"` // Ed25519
 	Encryption *Encryption `json:"encryption,omitempty"`
+	// SSHLogKey is the public key of ssh-log-cli that the account had set (audit_ssh_settings), for the export in that format.
+	SSHLogKey string `json:"ssh_log_key,omitempty"`
 	Subject
 }
 

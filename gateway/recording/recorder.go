@@ -219,7 +219,7 @@ func (r *Recorder) start(cfg SessionConfig) (*Session, error) {
 	pub := r.PublicKey()
 	h := &Header{
 		Version: FormatVersion, Started: s.start.UTC(), GatewayID: r.cfg.GatewayID, KeyID: KeyID(pub), PublicKey: pub,
-		Subject: cfg.Subject,
+		SSHLogKey: cfg.LogKey, Subject: cfg.Subject,
 	}
 	h.GatewayVersion = r.cfg.GatewayVersion
 	if cfg.GatewayID != "" {

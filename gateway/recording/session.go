@@ -22,6 +22,8 @@ type SessionConfig struct {
 	Subject Subject
 	// GatewayID is for the header, when it was not known yet when the Recorder was made.
 	GatewayID string
+	// LogKey is for the header: the public key for which the account wants session logs encrypted; "": none.
+	LogKey string
 	// OnFail is called once, from any goroutine, when nothing more is recorded. It must not block. Nil: nobody asks.
 	OnFail func(error)
 }

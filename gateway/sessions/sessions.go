@@ -36,18 +36,44 @@ type Session struct {
 	Start       time.Time
 	Counts      connwire.Counts
 
-	mu     sync.Mutex
-	login  string
-	cause  error
-	onCut  []func(cause error)
-	closed bool
+	mu       sync.Mutex
+	login    string
+	recorded bool
+	cause    error
+	onCut    []func(cause error)
+	closed   bool
+	table    *Table // nil before Add
+	terminal Terminal
+	clock    *Clock
+
+	onRecheck func(now access.Decision) error
+
+	changed uint64 // the table's sequence number of its last change; guarded by table.mu
 }
 
 // SetLogin records the UNIX user of an SSH session.
 func (s *Session) SetLogin(login string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.login = login
+	t := s.table
+	s.mu.Unlock()
+	t.touch(s)
+}
+
+// SetRecorded notes that the session is recorded.
+func (s *Session) SetRecorded(on bool) {
+	s.mu.Lock()
+	s.recorded = on
+	t := s.table
+	s.mu.Unlock()
+	t.touch(s)
+}
+
+// Recorded reports whether the session is recorded.
+func (s *Session) Recorded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.recorded
 }
 
 // Login is the UNIX user, "" until one was allowed.
@@ -146,18 +172,22 @@ type Table struct {
 	devices  map[string]*usage
 	refused  map[string]uint64 // by limit
 	opened   uint64
+	history
 }
 
 // New makes an empty table.
 func New(l Limits) *Table {
 	return &Table{
 		limits: l.withDefaults(), sessions: make(map[*Session]bool),
-		devices: make(map[string]*usage), refused: make(map[string]uint64),
+		devices: make(map[string]*usage), refused: make(map[string]uint64), history: history{quiet: make(chan struct{}, 1)},
 	}
 }
 
 // Add registers s as dialling. It fails with ErrLimit.
 func (t *Table) Add(s *Session) error {
+	s.mu.Lock()
+	s.table = t
+	s.mu.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.devices[s.DeviceID]
@@ -171,6 +201,7 @@ func (t *Table) Add(s *Session) error {
 	t.devices[s.DeviceID] = d
 	t.sessions[s] = true
 	t.opened++
+	t.changedLocked(s)
 	for _, u := range []*usage{&t.total, d} {
 		u.flows++
 		u.dials++
@@ -207,17 +238,29 @@ func (t *Table) Dialled(s *Session) {
 	defer t.mu.Unlock()
 	if t.sessions[s] {
 		t.sessions[s] = false
+		t.changedLocked(s)
 		t.total.dials--
 		t.devices[s.DeviceID].dials--
 	}
 }
 
-// Remove ends s; it is idempotent.
-func (t *Table) Remove(s *Session) {
+// Close settles why s ends: it cannot be cut any more. End must follow.
+func (s *Session) Close() {
 	s.mu.Lock()
-	s.closed = true
-	s.onCut = nil
+	clock := s.clock
+	s.closed, s.onCut, s.onRecheck, s.terminal, s.clock = true, nil, nil, nil, nil
 	s.mu.Unlock()
+	if clock != nil {
+		clock.Stop()
+	}
+}
+
+// Remove takes away a session that did not come about; it is idempotent.
+func (t *Table) Remove(s *Session) { t.End(s, "") }
+
+// End takes s off the table for a reason; it is idempotent.
+func (t *Table) End(s *Session, reason string) {
+	s.Close()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	dialling, ok := t.sessions[s]
@@ -238,6 +281,7 @@ func (t *Table) Remove(s *Session) {
 	if d.flows == 0 {
 		delete(t.devices, s.DeviceID)
 	}
+	t.endedLocked(s, reason)
 }
 
 // All is a copy of the list.
@@ -287,6 +331,7 @@ func (t *Table) Stats() Stats {
 type CutError struct {
 	Reason  access.Reason
 	Message string
+	By      string // who, when it was not the gateway itself
 }
 
 // Error implements error.

@@ -35,11 +35,11 @@ func sshConfig() ssh.Config {
 	}
 }
 
-// hostKeyAlgorithms are accepted from targets. Plain keys only: what is pinned is a key, and a server that has a host
-// certificate as well presents its key when no certificate is asked for. The order is fixed, so that a server with
-// several keys shows the same one every time.
-func hostKeyAlgorithms() []string {
-	return []string{
+// hostKeyAlgorithms are accepted from targets. Certificates are asked for only where an authority is known that could have
+// signed them: what is pinned otherwise is a key, and a server that has a host certificate as well presents its key when
+// no certificate is asked for. The order is fixed, so that a server with several keys shows the same one every time.
+func hostKeyAlgorithms(certificates bool) []string {
+	keys := []string{
 		ssh.KeyAlgoED25519,
 		ssh.KeyAlgoECDSA256,
 		ssh.KeyAlgoECDSA384,
@@ -47,4 +47,15 @@ func hostKeyAlgorithms() []string {
 		ssh.KeyAlgoRSASHA512,
 		ssh.KeyAlgoRSASHA256,
 	}
+	if !certificates {
+		return keys
+	}
+	return append([]string{
+		ssh.CertAlgoED25519v01,
+		ssh.CertAlgoECDSA256v01,
+		ssh.CertAlgoECDSA384v01,
+		ssh.CertAlgoECDSA521v01,
+		ssh.CertAlgoRSASHA512v01,
+		ssh.CertAlgoRSASHA256v01,
+	}, keys...)
 }

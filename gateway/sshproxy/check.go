@@ -2,10 +2,7 @@ package sshproxy
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"net"
 	"time"
 
@@ -33,24 +30,32 @@ type CheckResult struct {
 // errSeen ends a handshake that was made for the host key alone.
 var errSeen = errors.New("host key seen")
 
+// CheckRequest says what Check is to find out.
+type CheckRequest struct {
+	// Login is the UNIX user; "" ends the check after the host key.
+	Login string
+	// Certify, CheckHostKey and HostCertificate are as in Session.
+	Certify         func(context.Context, ssh.PublicKey, string) (*ssh.Certificate, error)
+	CheckHostKey    func(ssh.PublicKey) error
+	HostCertificate bool
+}
+
 // Check does with a target what a login does, and leaves at once: key exchange, host key, and for a login a fresh key
 // with its certificate and authentication. An empty login ends after the host key. It opens no channel, and closes
 // upstream. ctx ends it.
-func (p *Proxy) Check(
-	ctx context.Context, upstream net.Conn, login string,
-	certify func(context.Context, ssh.PublicKey, string) (*ssh.Certificate, error), check func(ssh.PublicKey) error,
-) CheckResult {
+func (p *Proxy) Check(ctx context.Context, upstream net.Conn, r CheckRequest) CheckResult {
+	login := r.Login
 	defer func() { _ = upstream.Close() }() // what was to be learned is learned
 	ctx, cancel := context.WithTimeout(ctx, p.limits.Handshake)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = upstream.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	cfg := &ssh.ClientConfig{
-		Config: sshConfig(), User: login, ClientVersion: version, HostKeyAlgorithms: hostKeyAlgorithms(),
+		Config: sshConfig(), User: login, ClientVersion: version, HostKeyAlgorithms: hostKeyAlgorithms(r.HostCertificate),
 		BannerCallback: func(string) error { return nil },
 	}
 	if login != "" {
-		signer, err := checkSigner(ctx, login, certify)
+		signer, err := certifyKey(ctx, login, r.Certify)
 		if err != nil {
 			return CheckResult{CheckCertificate, err}
 		}
@@ -60,7 +65,7 @@ func (p *Proxy) Check(
 	seen := false
 	cfg.HostKeyCallback = callback(func(key ssh.PublicKey) error {
 		seen = true
-		if keyErr = check(key); keyErr == nil && login == "" {
+		if keyErr = r.CheckHostKey(key); keyErr == nil && login == "" {
 			return errSeen
 		}
 		return keyErr
@@ -84,23 +89,4 @@ func (p *Proxy) Check(
 	default:
 		return CheckResult{CheckHandshake, err}
 	}
-}
-
-// checkSigner makes a key that lives for one login, and has it certified.
-func checkSigner(
-	ctx context.Context, login string, certify func(context.Context, ssh.PublicKey, string) (*ssh.Certificate, error),
-) (ssh.Signer, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
-	}
-	key, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
-	}
-	cert, err := certify(ctx, key.PublicKey(), login)
-	if err != nil {
-		return nil, err
-	}
-	return ssh.NewCertSigner(cert, key)
 }

@@ -129,6 +129,8 @@ type upstreamLogin struct {
 	hostKeyErr error
 	reached    bool // the target presented a host key
 	partial    bool // it took the certificate and wants more
+	// bound says to which address the certificate was bound, as the end of a sentence; "": to none.
+	bound string
 }
 
 // dialUpstream logs in to the target as user and leaves the connection in x.up.
@@ -145,7 +147,7 @@ func (x *session) dialUpstream(ctx context.Context, user string) error {
 	unlink := context.AfterFunc(hctx, func() { _ = x.upstream.Close() }) // makes the handshake fail
 	defer unlink()
 
-	var l upstreamLogin
+	l := upstreamLogin{bound: boundTo(signer)}
 	conn, chans, reqs, err := ssh.NewClientConn(x.upstream, x.s.Target, x.clientConfig(user, signer, &l, timer))
 	if err == nil && !unlink() {
 		err = fmt.Errorf("log in to the target: %w", context.Cause(hctx))
@@ -171,7 +173,7 @@ func (x *session) clientConfig(user string, signer ssh.Signer, l *upstreamLogin,
 		Config:            sshConfig(),
 		User:              user,
 		ClientVersion:     version,
-		HostKeyAlgorithms: hostKeyAlgorithms(),
+		HostKeyAlgorithms: hostKeyAlgorithms(x.s.HostCertificate),
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(signer)},
 		HostKeyCallback: callback(func(key ssh.PublicKey) error {
 			l.reached = true
@@ -219,7 +221,7 @@ func (x *session) explain(ctx context.Context, l *upstreamLogin, err error) stri
 			"ask the administrator to remove AuthenticationMethods for this user"
 	}
 	return "its sshd did not accept the certificate; ask the administrator to check that TrustedUserCAKeys names the SSH CA " +
-		"of this account, that the user exists there, and that the clocks agree"
+		"of this account (weft ssh-ca check), that the user exists there, and that the clocks agree" + l.bound
 }
 
 // callback adapts a check of the key alone.

@@ -10,7 +10,7 @@
 // long the dial may take. The connector checks that the address is covered by a route of its own in that VNET, dials,
 // and answers with one Status byte.
 //
-//   - TCP: after StatusOK the stream carries the bytes. FIN is half-close in each direction; a reset of either side is
+//   - TCP: after StatusOK (and the connector's address, see ALPNSource) the stream carries the bytes. FIN is half-close in each direction; a reset of either side is
 //     an abort of both.
 //   - UDP: a datagram travels as a QUIC datagram (RFC 9221): the flow's stream ID as a variable-length integer, then
 //     the payload. One that does not fit in a QUIC datagram travels on the flow's stream as a 16-bit length and the

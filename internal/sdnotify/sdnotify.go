@@ -52,6 +52,11 @@ func (n Notifier) Status(ctx context.Context, status string) error {
 // Stopping says that the process is on its way out.
 func (n Notifier) Stopping(ctx context.Context) error { return n.send(ctx, "STOPPING=1") }
 
+// ExtendTimeout asks for more time to start or to stop, from now on, whatever the unit's timeout.
+func (n Notifier) ExtendTimeout(ctx context.Context, d time.Duration) error {
+	return n.send(ctx, "EXTEND_TIMEOUT_USEC="+strconv.FormatInt(d.Microseconds(), 10))
+}
+
 // Reloading says that the process takes in a change; Ready ends that. monotonic is the
 // time of CLOCK_MONOTONIC, which systemd 253 asks for; zero is left out.
 func (n Notifier) Reloading(ctx context.Context, monotonic time.Duration) error {

@@ -7,4 +7,3 @@ CREATE TABLE shared_secrets (
 );
 
 -- An account has one gateway CA; the code checks it, and this holds when the code is wrong.
-CREATE UNIQUE INDEX gateway_cas_one ON gateway_cas ((1));

@@ -144,33 +144,3 @@ func portsCarryOneProtocol(t *testing.T, f *fixture) {
 		})
 	}
 }
-
-func oneGatewayCA(t *testing.T, f *fixture) {
-	t.Helper()
-	f.read(t, func(r *store.Reader) error {
-		if _, err := r.GatewayCAKey(f.ctx); !kind.Is(err, kind.Unavailable) {
-			t.Errorf("without a CA: %v", err)
-		}
-		return nil
-	})
-	var ca api.GatewayCA
-	create := func(tx *store.Tx) (err error) {
-		ca, err = tx.CreateGatewayCA(f.ctx, "public", []byte("private"))
-		return err
-	}
-	f.write(t, create)
-	id := ca.ID
-	names(t, f.refusal(t, kind.Conflict, create), "gateway_ca_already_exists", id)
-	f.read(t, func(r *store.Reader) error {
-		key, err := r.GatewayCAKey(f.ctx)
-		if string(key) != "private" {
-			t.Errorf("the key is %q", key)
-		}
-		return err
-	})
-	f.write(t, func(tx *store.Tx) error {
-		_, err := tx.DeleteGatewayCA(f.ctx, id)
-		return err
-	})
-	f.write(t, create)
-}

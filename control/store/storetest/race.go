@@ -333,14 +333,14 @@ func secretRaces() []rule {
 		{"gateway CA", conflict, func(t *testing.T, f *fixture, _ int) (writer, writer) {
 			t.Helper()
 			f.write(t, func(tx *store.Tx) error {
-				have, err := tx.GatewayCAs(f.ctx)
+				have, err := tx.UserCAs(f.ctx)
 				for _, ca := range have {
-					_, err = tx.DeleteGatewayCA(f.ctx, ca.ID)
+					_, _, err = tx.DeleteUserCA(f.ctx, ca.ID, true)
 				}
 				return err
 			})
 			create := func(tx *store.Tx) error {
-				_, err := tx.CreateGatewayCA(f.ctx, "public", []byte("private"))
+				_, err := tx.CreateUserCA(f.ctx, "public", []byte("reference"), false)
 				return err
 			}
 			return create, create

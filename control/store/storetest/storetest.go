@@ -57,7 +57,9 @@ func Run(t *testing.T, open Open) {
 		"TargetPagesFarDown":                 targetPagesFarDown,
 		"PoliciesKeepTheirIdentity":          policiesKeepTheirIdentity,
 		"PortsCarryOneProtocol":              portsCarryOneProtocol,
-		"OneGatewayCA":                       oneGatewayCA,
+		"UserCAsRotate":                      userCAsRotate,
+		"CertificatesAreRevoked":             certificatesAreRevoked,
+		"TargetHostCAs":                      targetHostCAs,
 		"KeysAreUsedUp":                      keysAreUsedUp,
 		"KeysExpire":                         keysExpire,
 		"OneShotKeysInARace":                 oneShotKeysInARace,
@@ -78,6 +80,12 @@ func Run(t *testing.T, open Open) {
 		"TextThatCannotBe":                   textThatCannotBe,
 		"EmptyAccountReads":                  emptyAccountReads,
 		"UniqueIndexesAreConflicts":          uniqueIndexesAreConflicts,
+		"ReusablePoliciesAreShared":          reusablePoliciesAreShared,
+		"ServiceTokensLive":                  serviceTokensLive,
+		"ProviderSecretsStay":                providerSecretsStay,
+		"OneOrganization":                    oneOrganization,
+		"UsersComeAndGo":                     usersComeAndGo,
+		"LogsAreFiltered":                    logsAreFiltered,
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := NewClock()
