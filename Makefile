@@ -26,7 +26,7 @@ test: ## every test that needs nothing but Go; the others skip with the reason
 	GO='$(GO)' tools/gotest -timeout 8m -- $(PKGS)
 
 postgres: ## the control plane and its store on PostgreSQL, which the tests start
-	WEFT_TEST_DATABASE=postgres $(GO) test -count 1 -timeout 5m ./control ./control/store
+	WEFT_TEST_DATABASE=postgres GO='$(GO)' tools/gotest -count 1 -timeout 8m -- ./control ./control/store
 
 sdk: ## drive the management API with the SDKs that others wrote for it
 	cd integration/sdk && $(GO) vet ./... && $(GO) test -timeout 5m ./...

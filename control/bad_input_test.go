@@ -68,6 +68,11 @@ func TestBadInput(t *testing.T) {
 		{"an address that is none", "GET", "~/infrastructure/targets?ips=x", ``, 400, "", "ips"},
 		{"an address of the other family", "GET", "~/infrastructure/targets?ip_v4=::1", ``, 400, "", "ip_v4"},
 		{"half a range", "GET", "~/infrastructure/targets?ipv4_start=10.0.0.1", ``, 400, "", "range"},
+		{"a query that is no text", "GET", "~/infrastructure/targets?hostname=a%00b", ``, 400, "", ""},
+		{"a query that is no UTF-8", "GET", "~/infrastructure/targets?hostname=%ff", ``, 400, "", ""},
+		{"an ID that is no text", "GET", "~/infrastructure/targets/%00", ``, 404, "", "could not route"},
+		{"an ID that is no UTF-8", "GET", "~/infrastructure/targets/%ff", ``, 404, "", "could not route"},
+		{"an application's name that is no text", "POST", "~/access/apps", strings.Replace(appBody(``), `"name":"`, `"name":"\u0000`, 1), 400, "", ""},
 		{"an unknown order", "GET", "~/infrastructure/targets?order=x", ``, 400, "", "order"},
 		{"a query that is none", "GET", "~/infrastructure/targets?a=%zz", ``, 400, "", "query"},
 

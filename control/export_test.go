@@ -72,6 +72,21 @@ func NewHubForTest(ctx context.Context, s *store.Store) (Hub, error) {
 // Rebuild makes the view of the newest revision.
 func (h Hub) Rebuild(ctx context.Context) error { return h.h.rebuild(ctx) }
 
+// HeardForTest has a control plane hear messages of another, and returns how many others it knows.
+func HeardForTest(messages ...[]byte) int {
+	open, ask := newStreams(1), newQuestions()
+	r := newReplicas(nil, slog.New(slog.DiscardHandler), open, ask)
+	open.others, ask.others = r, r
+	for _, m := range messages {
+		r.Heard(m)
+		r.list(streamKey{connectorStream, "x"})
+	}
+	return len(r.peers)
+}
+
+// MaxReplicasForTest bounds them.
+const MaxReplicasForTest = maxReplicas
+
 // StoreForTest is what it keeps.
 func (c *Control) StoreForTest() *store.Store { return c.store }
 

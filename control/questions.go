@@ -146,6 +146,10 @@ func (s *questions) take(gateway string, r *api.GatewayReply) bool {
 	case w.answer <- *r:
 	default: // answered before, or more than is taken
 	}
+	select {
+	case w.taken <- struct{}{}: // so it was put
+	default: // which is known
+	}
 	return true
 }
 

@@ -27,12 +27,6 @@ func (s *questions) askOthers(ctx context.Context, w waiting, q *api.GatewayQues
 	select {
 	case <-w.taken:
 		return true
-	case a := <-w.answer: // it was faster
-		select {
-		case w.answer <- a:
-		default: // answered once more
-		}
-		return true
 	case <-timeout.C:
 		return false
 	case <-ctx.Done():

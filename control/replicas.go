@@ -21,6 +21,8 @@ const (
 	replicaTimeout = 10 * time.Second
 	tellTimeout    = 5 * time.Second
 	maxPending     = 4096 // changes that are told one by one; more are told as the whole
+	// askInterval bounds how often one that must say all is asked to: it may be much, and on its way.
+	askInterval = time.Second
 )
 
 // replicas are the other control planes on the same database, as they tell of themselves over it. Each says which
@@ -49,6 +51,7 @@ type replicas struct {
 // peer is another control plane.
 type peer struct {
 	seen    time.Time
+	asked   time.Time // when it was asked to say all
 	seq     uint64
 	streams map[string]replicaStream
 	of      map[streamKey]map[string]struct{}
@@ -182,6 +185,10 @@ func (r *replicas) send(ctx context.Context, m replicaMessage) error {
 func (r *replicas) queue(m replicaMessage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.queueLocked(m)
+}
+
+func (r *replicas) queueLocked(m replicaMessage) {
 	if len(r.out) < maxPending {
 		r.out = append(r.out, m)
 	}
@@ -334,8 +341,10 @@ func (r *replicas) hearOf(m *replicaMessage) {
 		p.apply(m.Changes)
 	case m.Kind == tellBeat && m.Seq == p.seq && p.streams != nil:
 	default:
-		r.who = true
-		r.poke()
+		if time.Since(p.asked) >= askInterval {
+			p.asked = time.Now()
+			r.queueLocked(replicaMessage{Kind: tellWho, To: m.From})
+		}
 		return
 	}
 	p.seq = m.Seq

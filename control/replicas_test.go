@@ -55,7 +55,8 @@ func reportingGateway(t *testing.T, s *controltest.Server, name string) api.NewG
 	return g
 }
 
-// A write through one replica is on the streams of the other well before anybody polls, and the test says how soon.
+// A write through one replica is on the streams of the other, and the test says how soon. (That it is not the poll that
+// finds it: store's TestWatch_HearsOfChanges.)
 func TestReplicas_WakeEachOther(t *testing.T) {
 	a, b := twoReplicas(t)
 	g := reportingGateway(t, a, "gw")
@@ -72,9 +73,6 @@ func TestReplicas_WakeEachOther(t *testing.T) {
 	slices.Sort(took)
 	at := func(p int) time.Duration { return took[len(took)*p/100] }
 	t.Logf("from the answer of one replica to the stream of the other: median %s, 90 %% %s, most %s", at(50), at(90), took[len(took)-1])
-	if at(50) > time.Second { // a poll would be seconds; how much less this is depends on the machine
-		t.Errorf("the replicas do not wake each other: %v", took)
-	}
 }
 
 func TestReplicas_ServeTheSame(t *testing.T) {
@@ -243,5 +241,68 @@ func TestReplicas_TellAgentsTheSame(t *testing.T) {
 	}
 	if diff := cmp.Diff(told(a), told(b)); diff != "" {
 		t.Errorf("the replicas tell an agent different things (-a +b):\n%s", diff)
+	}
+}
+
+// While the database is away nothing is written and nobody is told anything else; when it is back, everything goes on by
+// itself: requests, streams, and what the replicas tell each other.
+func TestReplicas_DatabaseAway(t *testing.T) {
+	database := pgtest.WholeDatabase(t)
+	a := controltest.Start(t, control.Config{Dir: t.TempDir(), Database: database})
+	b := a.Replica()
+	g := reportingGateway(t, a, "gw")
+	stream := watch[api.GatewayState](t, b.ClientWith(api.Secret(g.Token)), api.PathGatewaySync)
+	stream.until(t, "the first state", func(*api.GatewayState) bool { return true })
+	vnet := a.DefaultVNET()
+	target := api.TargetWrite{Hostname: "away", IP: api.TargetIP{IPv4: &api.TargetAddress{Addr: "10.0.0.1", VNET: vnet}}}
+	end := pgtest.Outage(t, database)
+	for range 3 {
+		for _, s := range []*controltest.Server{a, b} {
+			err := s.Client.Do(t.Context(), http.MethodPost, s.Account("/infrastructure/targets"), target, nil)
+			if !kind.Is(err, kind.Unavailable) {
+				t.Errorf("a write without the database: %v", err)
+			}
+		}
+	}
+	end()
+	id := ""
+	eventually(t, "a write", func() bool {
+		var x api.Target
+		err := a.Client.Do(t.Context(), http.MethodPost, a.Account("/infrastructure/targets"), target, &x)
+		if kind.Is(err, kind.Conflict) {
+			t.Fatalf("one of the writes that failed was kept: %v", err)
+		}
+		id = x.ID
+		return err == nil
+	})
+	state := stream.until(t, "the target", func(s *api.GatewayState) bool { _, ok := s.Targets[id]; return ok })
+	if len(state.Targets) != 1 {
+		t.Errorf("the stream has %d targets", len(state.Targets))
+	}
+	tunnel, token := a.Tunnel("office")
+	watch[api.ConnectorState](t, b.ClientWith(api.Secret(token)), api.PathConnectorSync).until(t, "a state", func(*api.ConnectorState) bool { return true })
+	eventually(t, "the replicas tell each other of streams", func() bool {
+		var x api.Tunnel
+		a.Call(http.MethodGet, a.Account("/cfd_tunnel/"+tunnel), nil, &x)
+		return x.Status == "healthy"
+	})
+}
+
+// A write that the database has made twice is answered once.
+func TestPostgreSQL_BatchTriedAgain(t *testing.T) {
+	database := pgtest.Database(t)
+	s := controltest.Start(t, control.Config{Dir: t.TempDir(), Database: database})
+	pgtest.Exec(t, database, `CREATE SEQUENCE inserts`, `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF nextval('inserts') = 2 THEN RAISE EXCEPTION 'injected' USING ERRCODE = '40001'; END IF;
+		RETURN NEW; END $$`, `CREATE TRIGGER fail BEFORE INSERT ON targets FOR EACH ROW EXECUTE FUNCTION fail()`)
+	var batch []api.TargetWrite
+	for i := range 3 {
+		batch = append(batch, api.TargetWrite{Hostname: "web", IP: api.TargetIP{IPv4: &api.TargetAddress{Addr: fmt.Sprintf("10.0.0.%d", i+1)}}})
+	}
+	var made, listed []api.Target
+	s.Call(http.MethodPut, s.Account("/infrastructure/targets/batch"), batch, &made)
+	s.Call(http.MethodGet, s.Account("/infrastructure/targets"), nil, &listed)
+	if len(made) != len(batch) || len(listed) != len(batch) {
+		t.Errorf("%d targets are answered and %d listed", len(made), len(listed))
 	}
 }

@@ -68,7 +68,7 @@ func (t *router) find(method string, u *url.URL) (e *endpoint, params map[string
 	n := &t.root
 	for s := range strings.SplitSeq(path, "/") {
 		value, err := url.PathUnescape(s)
-		if err != nil || value == "" || !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+		if err != nil || value == "" || !isText(value) {
 			return nil, nil, nil
 		}
 		switch {
@@ -92,5 +92,8 @@ func (t *router) find(method string, u *url.URL) (e *endpoint, params map[string
 	}
 	return e, params, allow
 }
+
+// isText reports whether s can be the text of a database: nothing is named by anything else.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 var _ http.Handler = (*Control)(nil)

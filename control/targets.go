@@ -69,8 +69,9 @@ func (c *Control) createTargets(ctx context.Context, q *call) (answer, error) {
 	if len(in) > maxBatch {
 		return answer{}, kind.New(kind.Limit, "a batch can hold %d targets; this one has %d", maxBatch, len(in))
 	}
-	out := []api.Target{}
+	var out []api.Target
 	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) error {
+		out = []api.Target{} // the database may ask for all of it once more
 		for i, w := range in {
 			t, err := tx.CreateTarget(ctx, "/"+strconv.Itoa(i), w)
 			if err != nil {

@@ -369,7 +369,7 @@ func TestPostgreSQL_TellsWholeMessages(t *testing.T) {
 			t.Errorf("%d messages of %d bytes", got[n], n)
 		}
 	}
-	if err := one.Tell(t.Context(), make([]byte, 6<<20)); err == nil {
+	if err := one.Tell(t.Context(), make([]byte, 21<<20)); err == nil {
 		t.Error("a message beyond all bounds was taken")
 	}
 }

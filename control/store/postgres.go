@@ -107,6 +107,16 @@ func (e *postgresEngine) migrate(ctx context.Context) (err error) {
 		return fmt.Errorf("migrate store: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
+	// A migration takes as long as it takes. The one connection for writes is the one that migrates.
+	for _, q := range []querier{conn, e.write} {
+		if _, err := q.ExecContext(ctx, `SET statement_timeout = 0`); err != nil {
+			return fmt.Errorf("migrate store: %w", err)
+		}
+		defer func() {
+			_, resetErr := q.ExecContext(context.WithoutCancel(ctx), `RESET statement_timeout`)
+			err = errors.Join(err, resetErr)
+		}()
+	}
 	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1, `+schemaOID+`)`, migrateLock); err != nil {
 		return fmt.Errorf("wait for another migration: %w", err)
 	}

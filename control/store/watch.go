@@ -25,7 +25,7 @@ const (
 // notifications nothing comes between.
 const (
 	partBytes = 5 << 10
-	maxParts  = 1 << 10
+	maxParts  = 4 << 10
 )
 
 const (

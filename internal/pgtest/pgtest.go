@@ -52,6 +52,22 @@ func WholeDatabase(tb testing.TB) string {
 	return databaseURL(dir, name)
 }
 
+// Outage ends all connections to a WholeDatabase and lets nobody in until the function that it returns is called.
+func Outage(tb testing.TB, database string) (end func()) {
+	tb.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	admin, name := databaseURL(u.Query().Get("host"), "postgres"), strings.TrimPrefix(u.Path, "/")
+	Exec(tb, admin, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false",
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"'")
+	return func() {
+		tb.Helper()
+		Exec(tb, admin, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS true")
+	}
+}
+
 func running(tb testing.TB) (dir string) {
 	tb.Helper()
 	dir, err := server()

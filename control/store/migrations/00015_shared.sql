@@ -5,5 +5,3 @@ CREATE TABLE shared_secrets (
     sealed     TEXT NOT NULL,
     created_at TEXT NOT NULL
 );
-
--- An account has one gateway CA; the code checks it, and this holds when the code is wrong.
