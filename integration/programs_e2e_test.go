@@ -90,7 +90,7 @@ cmp data second/data; cp second/data back`,
 	},
 	{
 		name: "Ansible, copy", tools: []string{"ansible"},
-		script:  `ansible all -i host-a.a, -u root -m copy -a "src=data dest=by-ansible mode=0600" -o | sed 's/ =>.*//'
+		script: `ansible all -i host-a.a, -u root -m copy -a "src=data dest=by-ansible mode=0600" -o | sed 's/ =>.*//'
 ansible all -i host-a.a, -u root -m fetch -a "src=by-ansible dest=back flat=yes" -o | sed 's/ =>.*//'`,
 		want:    "host-a.a | CHANGED\nhost-a.a | CHANGED\n",
 		arrives: "by-ansible",
