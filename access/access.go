@@ -2,6 +2,7 @@ package access
 
 import (
 	"net/netip"
+	"time"
 
 	"weft/access/netexpr"
 	"weft/targets"
@@ -43,10 +44,20 @@ type Device struct {
 	Revoked  bool
 }
 
-// SSHRules says which UNIX users a policy grants.
+// SSHRules says which UNIX users a policy grants, and what a login as one of them may do beyond a shell, a command
+// or a subsystem. They are those of the one policy that Decision.Policy names for that UNIX user; what
+// other policies would allow is not added.
 type SSHRules struct {
 	Usernames       []string
 	AllowEmailAlias bool
+	// The forwardings, each off unless it is here; nil: off.
+	LocalForwarding  *LocalForwarding  `json:",omitempty"`
+	RemoteForwarding *RemoteForwarding `json:",omitempty"`
+	AgentForwarding  bool              `json:",omitempty"`
+	X11Forwarding    bool              `json:",omitempty"`
+	// MaxSessionDuration is how long a session may last, IdleTimeout how long one without data; 0: no limit.
+	MaxSessionDuration time.Duration `json:",omitempty"`
+	IdleTimeout        time.Duration `json:",omitempty"`
 }
 
 // Policy grants access to the targets of its application: any include rule,

@@ -74,6 +74,11 @@
 // addresses, where that matters. An e-mail whose local part cannot be a UNIX user
 // ([ValidateLogin]) and an identity without e-mail have no alias.
 //
+// A login is governed by one policy: the first, in the order above, that grants that UNIX user to the identity, which
+// is the one that the decision names. Its [SSHRules] say which forwardings the login may use and how long it may
+// last. What other policies would allow is not added: who may log in as "deploy" by one policy with forwarding and by another
+// without has what the first of them says. Order policies by precedence where that matters.
+//
 // # Rules
 //
 // On the wire a rule is an object with one key ([Rule]); each kind matches

@@ -48,7 +48,7 @@ func (p *Policy) validateShape() error {
 	return at("/connection_rules/ssh", p.SSH.Validate())
 }
 
-// Validate checks the UNIX users. None and no alias is valid, and grants no login.
+// Validate checks the UNIX users, the forwardings and the limits. No user and no alias is valid, and grants no login.
 func (s *SSHRules) Validate() error {
 	if len(s.Usernames) > MaxUsernames {
 		return kind.Field("/usernames", "a policy can grant %d UNIX users; this one has %d", MaxUsernames, len(s.Usernames))
@@ -58,7 +58,10 @@ func (s *SSHRules) Validate() error {
 			return at("/usernames/"+strconv.Itoa(i), err)
 		}
 	}
-	return nil
+	if err := s.validateForwarding(); err != nil {
+		return err
+	}
+	return s.validateLimits()
 }
 
 // Validate checks a rule group by itself: name, at least one include rule, every
@@ -143,6 +146,12 @@ func (p *Policy) clone() Policy {
 	if p.SSH != nil {
 		ssh := *p.SSH
 		ssh.Usernames = slices.Clone(p.SSH.Usernames)
+		if f := p.SSH.LocalForwarding; f != nil {
+			ssh.LocalForwarding = &LocalForwarding{slices.Clone(f.Destinations)}
+		}
+		if f := p.SSH.RemoteForwarding; f != nil {
+			ssh.RemoteForwarding = &RemoteForwarding{slices.Clone(f.Listen)}
+		}
 		c.SSH = &ssh
 	}
 	return c

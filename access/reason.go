@@ -39,6 +39,15 @@ func (d Decision) Message() string {
 	return "Access is denied."
 }
 
+// SSHRules are those that govern the login: of the policy that the decision names, and of no other; nil, which permits
+// nothing beyond a session, unless the login is allowed.
+func (d Decision) SSHRules() *SSHRules {
+	if !d.Allow || d.Policy == nil {
+		return nil
+	}
+	return d.Policy.SSH
+}
+
 func (d Decision) target() string {
 	if d.Target == nil {
 		return "the target"

@@ -165,10 +165,28 @@ type ConnectionRules struct {
 	SSH *SSHRules `json:"ssh,omitempty"`
 }
 
-// SSHRules are the UNIX users that a policy grants.
+// SSHRules are the UNIX users that a policy grants, and what else it allows a login. What is not set is left out, so
+// that a client that does not know it sees what it wrote.
 type SSHRules struct {
-	Usernames       []string `json:"usernames"`
-	AllowEmailAlias bool     `json:"allow_email_alias"`
+	Usernames        []string          `json:"usernames"`
+	AllowEmailAlias  bool              `json:"allow_email_alias"`
+	LocalForwarding  *LocalForwarding  `json:"local_forwarding,omitempty"`
+	RemoteForwarding *RemoteForwarding `json:"remote_forwarding,omitempty"`
+	AgentForwarding  bool              `json:"agent_forwarding,omitempty"`
+	X11Forwarding    bool              `json:"x11_forwarding,omitempty"`
+	// As written, such as "8h" and "15m"; "": no limit.
+	MaxSessionDuration string `json:"max_session_duration,omitempty"`
+	IdleTimeout        string `json:"idle_timeout,omitempty"`
+}
+
+// LocalForwarding is what a login may reach from the target; see access.LocalForwarding.
+type LocalForwarding struct {
+	Destinations []string `json:"destinations"`
+}
+
+// RemoteForwarding is what a login may have the target listen on; see access.RemoteForwarding.
+type RemoteForwarding struct {
+	Listen []string `json:"listen"`
 }
 
 // GatewayCA is the certificate authority of upstream SSH logins.

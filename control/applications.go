@@ -58,8 +58,32 @@ type connectionInput struct {
 }
 
 type sshInput struct {
-	Usernames       []string `json:"usernames"`
-	AllowEmailAlias *bool    `json:"allow_email_alias"`
+	Usernames          []string              `json:"usernames"`
+	AllowEmailAlias    *bool                 `json:"allow_email_alias"`
+	LocalForwarding    *api.LocalForwarding  `json:"local_forwarding"`
+	RemoteForwarding   *api.RemoteForwarding `json:"remote_forwarding"`
+	AgentForwarding    *bool                 `json:"agent_forwarding"`
+	X11Forwarding      *bool                 `json:"x11_forwarding"`
+	MaxSessionDuration *string               `json:"max_session_duration"`
+	IdleTimeout        *string               `json:"idle_timeout"`
+}
+
+// rules are the connection rules as they are kept.
+func (s *sshInput) rules(at string) (*api.SSHRules, error) {
+	for name, limit := range map[string]*string{"max_session_duration": s.MaxSessionDuration, "idle_timeout": s.IdleTimeout} {
+		if limit == nil {
+			continue
+		}
+		if _, err := access.ParseSessionLimit(*limit); err != nil { // "" too, which would stand for no limit
+			return nil, under(at+"/"+name, err)
+		}
+	}
+	return &api.SSHRules{
+		Usernames: s.Usernames, AllowEmailAlias: deref(s.AllowEmailAlias),
+		LocalForwarding: s.LocalForwarding, RemoteForwarding: s.RemoteForwarding,
+		AgentForwarding: deref(s.AgentForwarding), X11Forwarding: deref(s.X11Forwarding),
+		MaxSessionDuration: deref(s.MaxSessionDuration), IdleTimeout: deref(s.IdleTimeout),
+	}, nil
 }
 
 // saysNothing reports whether a restriction's value restricts nothing.
@@ -135,7 +159,11 @@ func readPolicy(raw json.RawMessage, at string) (api.PolicyWrite, error) {
 	}
 	w.Connection = &api.ConnectionRules{}
 	if s := in.Connection.SSH; s != nil {
-		w.Connection.SSH = &api.SSHRules{Usernames: s.Usernames, AllowEmailAlias: deref(s.AllowEmailAlias)}
+		rules, err := s.rules(at + "/connection_rules/ssh")
+		if err != nil {
+			return w, err
+		}
+		w.Connection.SSH = rules
 	}
 	return w, nil
 }

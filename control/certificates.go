@@ -94,7 +94,9 @@ func (c *Control) issue(
 		if err != nil {
 			return err
 		}
-		cert, err := sshca.Sign(private, sshca.Request{Key: key, Principal: in.Login, KeyID: keyID}, tx.Now())
+		cert, err := sshca.Sign(private, sshca.Request{
+			Key: key, Principal: in.Login, KeyID: keyID, Extensions: decision.SSHRules().Extensions(),
+		}, tx.Now())
 		if err != nil {
 			return err
 		}

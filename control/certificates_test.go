@@ -3,8 +3,11 @@ package control_test
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/json"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +32,44 @@ func keyLine(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(ssh.MarshalAuthorizedKey(key))
+}
+
+// TestCertificates_PermitWhatThePolicyAllows: without these extensions sshd refuses, and with one too many it would not.
+func TestCertificates_PermitWhatThePolicyAllows(t *testing.T) {
+	s := controltest.New(t)
+	v := s.DefaultVNET()
+	s.Target("web-1", "10.0.0.9", v)
+	var ca api.GatewayCA
+	s.Call(http.MethodPost, s.Account("/access/gateway_ca"), nil, &ca)
+	s.Call(http.MethodPost, s.Account("/access/apps"), json.RawMessage(`{"name":"ssh","type":"infrastructure",
+		"target_criteria":[{"target_attributes":{"hostname":["web-1"]},"port":22,"protocol":"SSH"}],
+		"policies":[
+		{"name":"plain","decision":"allow","include":[{"everyone":{}}],"connection_rules":{"ssh":{"usernames":["plain"]}}},
+		{"name":"all","decision":"allow","include":[{"everyone":{}}],"connection_rules":{"ssh":{"usernames":["plain","all"],
+			"local_forwarding":{"destinations":["db:5432"]},"agent_forwarding":true,"x11_forwarding":true}}},
+		{"name":"remote","decision":"allow","include":[{"everyone":{}}],"connection_rules":{"ssh":{"usernames":["remote"],
+			"remote_forwarding":{"listen":["localhost:0"]}}}}]}`), nil)
+	gw := s.ClientWith(api.Secret(s.Gateway("gw").Token))
+	dev := s.Enrol("a@b.c", "laptop")
+	for login, want := range map[string][]string{
+		"plain": {"permit-pty"}, "remote": {"permit-port-forwarding", "permit-pty"},
+		"all": {"permit-X11-forwarding", "permit-agent-forwarding", "permit-port-forwarding", "permit-pty"},
+	} {
+		var out api.Certificate
+		if err := gw.Do(t.Context(), http.MethodPost, api.PathGatewayCertificate, api.CertificateRequest{
+			PublicKey: keyLine(t), SessionID: "session-1", DeviceID: dev.DeviceID, VNET: vnet.ID(v),
+			Destination: netip.MustParseAddrPort("10.0.0.9:22"), Login: login,
+		}, &out); err != nil {
+			t.Fatal(err)
+		}
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(out.Certificate))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Sorted(maps.Keys(key.(*ssh.Certificate).Extensions)); !slices.Equal(got, want) {
+			t.Errorf("%s: %v; want %v", login, got, want)
+		}
+	}
 }
 
 func TestCertificates(t *testing.T) {

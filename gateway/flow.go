@@ -211,7 +211,7 @@ func keep(view *enforce.View, s *sessions.Session) error {
 	case v.Route.Tunnel != s.Tunnel:
 		return cut(endRouteChanged, "the address is now routed elsewhere; connect again")
 	default:
-		return nil
+		return s.Recheck(v.Decision)
 	}
 }
 

@@ -39,7 +39,8 @@ func (g *Gateway) serveSSH(ctx context.Context, s *sessions.Session, client, ups
 			upstream.Abort()
 		}))
 	})
-	x := &sshSession{g: g, s: s}
+	x := &sshSession{g: g, s: s, forwards: sshproxy.NewForwards()}
+	s.OnRecheck(x.recheckForwards)
 	res := g.proxy.Serve(ctx, &countedConn{Conn: client, counts: &s.Counts}, upstream, sshproxy.Session{
 		ID: s.ID, Email: s.Email,
 		Target:       fmt.Sprintf("%s (%s, %s)", s.Hostname, s.Destination.Addr(), s.VNETName),
@@ -49,6 +50,7 @@ func (g *Gateway) serveSSH(ctx context.Context, s *sessions.Session, client, ups
 		OnLogin:      x.onLogin,
 		OnEvent:      func(e sshproxy.Event) { x.onEvent(ctx, e) },
 		Tap:          x.tap,
+		Forwards:     x.forwards,
 	})
 	x.endRecording(ctx, &res)
 	if t := last.Load(); t != nil {
@@ -70,6 +72,8 @@ type sshSession struct {
 	s *sessions.Session
 	// rec is set by onLogin, before any channel; nil: the session is not recorded.
 	rec *recording.Session
+	// forwards is what the session forwards at the moment.
+	forwards *sshproxy.Forwards
 }
 
 // authorize asks the current policy for a UNIX user.
@@ -163,8 +167,8 @@ func (x *sshSession) checkHostKey(ctx context.Context, key ssh.PublicKey) error 
 func (x *sshSession) onEvent(ctx context.Context, ev sshproxy.Event) {
 	e := x.g.event(audit.SSHEvent, x.s)
 	e.Type, e.Detail = ev.Type, ev.Detail
-	if x.rec != nil && ev.Type == sshproxy.EventRefused {
-		x.recordRefusal(ev)
+	if x.rec != nil {
+		x.recordEvent(ev)
 	}
 	if err := x.g.audit.Write(e); err != nil {
 		x.g.log.ErrorContext(ctx, "ssh event not on record: session cut", slog.String("session_id", x.s.ID), slog.Any("error", err))

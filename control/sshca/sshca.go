@@ -53,6 +53,8 @@ type Request struct {
 	Principal string
 	// KeyID stands in the target's log.
 	KeyID string
+	// Extensions are what the certificate permits (PROTOCOL.certkeys); nil: a terminal.
+	Extensions []string
 }
 
 // Sign makes the certificate at the time now.
@@ -68,12 +70,24 @@ func Sign(privateKey []byte, r Request, now time.Time) (*ssh.Certificate, error)
 		ValidPrincipals: []string{r.Principal},
 		ValidAfter:      uint64(now.Add(-Backdate).Unix()),
 		ValidBefore:     uint64(now.Add(Lifetime - Backdate).Unix()),
-		Permissions:     ssh.Permissions{Extensions: map[string]string{"permit-pty": ""}},
+		Permissions:     ssh.Permissions{Extensions: extensions(r.Extensions)},
 	}
 	if err := sign(privateKey, c); err != nil {
 		return nil, fmt.Errorf("sign SSH certificate: %w", err)
 	}
 	return c, nil
+}
+
+// extensions are those of a certificate; each is a flag, without data.
+func extensions(names []string) map[string]string {
+	if names == nil {
+		names = []string{"permit-pty"}
+	}
+	m := make(map[string]string, len(names))
+	for _, name := range names {
+		m[name] = ""
+	}
+	return m
 }
 
 // sign gives c a serial number and signs it.

@@ -287,19 +287,50 @@ func DomainApplication(a *api.Application) (access.Application, error) {
 		}
 		d.Criteria = append(d.Criteria, targets.Criteria{Attributes: c.Attributes, Port: uint16(c.Port), Protocol: p})
 	}
-	for _, p := range a.Policies {
-		d.Policies = append(d.Policies, domainPolicy(p))
+	for i, p := range a.Policies {
+		policy, err := domainPolicy(p)
+		if err != nil {
+			return d, prefixPointer("/policies/"+strconv.Itoa(i), err)
+		}
+		d.Policies = append(d.Policies, policy)
 	}
 	return d, nil
 }
 
-func domainPolicy(p api.Policy) access.Policy {
+func domainPolicy(p api.Policy) (access.Policy, error) {
 	d := access.Policy{
 		ID: p.ID, Name: p.Name, Decision: p.Decision, Precedence: p.Precedence,
 		Include: p.Include, Require: p.Require, Exclude: p.Exclude,
 	}
 	if p.Connection != nil && p.Connection.SSH != nil {
-		d.SSH = &access.SSHRules{Usernames: p.Connection.SSH.Usernames, AllowEmailAlias: p.Connection.SSH.AllowEmailAlias}
+		var err error
+		if d.SSH, err = domainSSH(p.Connection.SSH); err != nil {
+			return d, prefixPointer("/connection_rules/ssh", err)
+		}
 	}
-	return d
+	return d, nil
+}
+
+func domainSSH(s *api.SSHRules) (*access.SSHRules, error) {
+	d := &access.SSHRules{
+		Usernames: s.Usernames, AllowEmailAlias: s.AllowEmailAlias, AgentForwarding: s.AgentForwarding, X11Forwarding: s.X11Forwarding,
+	}
+	if f := s.LocalForwarding; f != nil {
+		d.LocalForwarding = &access.LocalForwarding{Destinations: f.Destinations}
+	}
+	if f := s.RemoteForwarding; f != nil {
+		d.RemoteForwarding = &access.RemoteForwarding{Listen: f.Listen}
+	}
+	var err error
+	if s.MaxSessionDuration != "" {
+		if d.MaxSessionDuration, err = access.ParseSessionLimit(s.MaxSessionDuration); err != nil {
+			return nil, prefixPointer("/max_session_duration", err)
+		}
+	}
+	if s.IdleTimeout != "" {
+		if d.IdleTimeout, err = access.ParseSessionLimit(s.IdleTimeout); err != nil {
+			return nil, prefixPointer("/idle_timeout", err)
+		}
+	}
+	return d, nil
 }

@@ -41,6 +41,8 @@ type Session struct {
 	cause  error
 	onCut  []func(cause error)
 	closed bool
+
+	onRecheck func(now access.Decision) error
 }
 
 // SetLogin records the UNIX user of an SSH session.

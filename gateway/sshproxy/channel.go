@@ -35,12 +35,14 @@ type channel struct {
 	targetEnd  chan struct{} // the target closed the channel
 
 	// Used by the goroutine of the client's requests only.
-	ptyAsked bool
-	running  bool
-	envCount int
-	envBytes int
-	refused  map[string]bool // request types that were refused and reported
-	notices  []string        // to show once something runs
+	ptyAsked   bool
+	running    bool
+	agentAsked bool
+	x11Asked   bool
+	envCount   int
+	envBytes   int
+	refused    map[string]bool // request types that were refused and reported
+	notices    []string        // to show once something runs
 
 	exited   chan struct{} // the target reported an exit status or signal
 	exitOnce sync.Once
@@ -70,7 +72,7 @@ func newChannel(x *session, id string) *channel {
 // serve opens the channel's counterpart and relays until both are closed.
 func (c *channel) serve(ctx context.Context, nc ssh.NewChannel) {
 	var err error
-	c.up, c.upReqs, err = c.openUpstream()
+	c.up, c.upReqs, err = c.x.openChannel(c.x.up, "session", nil)
 	if err != nil {
 		// A failing reply means that the connection has ended, which is noticed elsewhere.
 		if refusal, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
@@ -89,26 +91,11 @@ func (c *channel) serve(ctx context.Context, nc ssh.NewChannel) {
 	c.relay(ctx)
 }
 
+// openResult is the answer to an OpenChannel.
 type openResult struct {
 	ch   ssh.Channel
 	reqs <-chan *ssh.Request
 	err  error
-}
-
-// openUpstream asks the target for a channel. The library may miss the answer when the connection ends at that very
-// moment, so the end is watched beside it.
-func (c *channel) openUpstream() (ssh.Channel, <-chan *ssh.Request, error) {
-	got := make(chan openResult, 1)
-	go func() {
-		ch, reqs, err := c.x.up.OpenChannel("session", nil)
-		got <- openResult{ch, reqs, err}
-	}()
-	select {
-	case r := <-got:
-		return r.ch, r.reqs, r.err
-	case <-c.x.upGone:
-		return nil, nil, errTargetGone
-	}
 }
 
 func (c *channel) relay(ctx context.Context) {
@@ -119,7 +106,7 @@ func (c *channel) relay(ctx context.Context) {
 	wg.Go(c.pumpStdin)
 	wg.Go(func() { c.pumpOutput(c.down, c.up, c.tap.Output) })
 	wg.Go(func() { c.pumpOutput(lockedStderr{c}, c.up.Stderr(), c.tap.Stderr) })
-	wg.Go(c.discardStray)
+	wg.Go(func() { c.x.discardStray(c.down.Stderr()) })
 	wg.Go(c.serveTarget)
 	c.serveClient(ctx)
 	wg.Wait()
@@ -161,12 +148,12 @@ func (c *channel) pumpOutput(dst io.Writer, src io.Reader, tap func([]byte)) {
 	close(c.outputDone)
 }
 
-// discardStray drops extended data from the client, which means nothing in this direction, so that it cannot pile up.
-func (c *channel) discardStray() {
+// discardStray drops extended data where it means nothing, so that it cannot pile up.
+func (x *session) discardStray(src io.Reader) {
 	b := make([]byte, 256)
 	for {
-		n, err := c.down.Stderr().Read(b)
-		c.x.p.stats.strayStderr.Add(uint64(n))
+		n, err := src.Read(b)
+		x.p.stats.strayStderr.Add(uint64(n))
 		if err != nil {
 			return
 		}

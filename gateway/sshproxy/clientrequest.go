@@ -60,6 +60,10 @@ func (c *channel) clientRequest(req *ssh.Request) {
 		}
 	case "eow@openssh.com":
 		ok = c.ask(req)
+	case "auth-agent-req@openssh.com":
+		ok = c.agentRequest(req)
+	case "x11-req":
+		ok = c.x11Request(req)
 	default:
 		c.refuse(req.Type)
 	}

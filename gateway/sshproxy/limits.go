@@ -9,6 +9,11 @@ import (
 type Limits struct {
 	Channels          int           // open session channels at a time; 64
 	ChannelsPerSecond int           // session channels opened per second, above which they wait, after a burst of Channels; 64
+	Forwards          int           // connections forwarded at a time; 256
+	ForwardsPending   int           // of these, that the other side has not answered yet; 64
+	ForwardsPerSecond int           // forwarded connections per second, after a burst of Forwards; the client's wait above it, the target's are refused; 64
+	TotalForwards     int           // connections forwarded at a time, of all clients; 16384
+	Listeners         int           // remote forwardings at a time; 32
 	RequestsPerSecond int           // channel requests per second and channel, above which they wait; 256
 	EnvCount          int           // environment variables per channel; 64
 	EnvBytes          int           // their names and values together; 32 KiB
@@ -22,6 +27,11 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	orDefault(&l.Channels, 64)
 	orDefault(&l.ChannelsPerSecond, 64)
+	orDefault(&l.Forwards, 256)
+	orDefault(&l.ForwardsPending, 64)
+	orDefault(&l.ForwardsPerSecond, 64)
+	orDefault(&l.TotalForwards, 16384)
+	orDefault(&l.Listeners, 32)
 	orDefault(&l.RequestsPerSecond, 256)
 	orDefault(&l.EnvCount, 64)
 	orDefault(&l.EnvBytes, 32<<10)
@@ -41,6 +51,7 @@ func orDefault[T int | int64 | time.Duration](v *T, d T) {
 
 // Limits that guard memory and are far from what any program sends.
 const (
+	maxGlobalPending   = 64       // requests of the client that wait for an answer
 	maxGlobalNotices   = 8        // messages kept for the first session channel
 	maxSubsystemBytes  = 256      //
 	maxTermBytes       = 128      //
@@ -68,6 +79,10 @@ type Stats struct {
 	SessionsCut         uint64 // ended by their context
 	Channels            uint64 // session channels opened
 	ChannelsOverLimit   uint64 // refused for Limits.Channels
+	Forwards            uint64 // connections forwarded
+	ForwardsOpen        uint64 // of these, now
+	ForwardBytes        uint64 // carried by them, both ways
+	ForwardsOverLimit   uint64 // refused for a limit
 	ForwardingsRefused  uint64 // channels and requests of any kind of forwarding
 	RequestsRefused     uint64 // other requests that were refused
 	RequestsThrottled   uint64 // waited for Limits.RequestsPerSecond
@@ -77,7 +92,7 @@ type Stats struct {
 
 type counters struct {
 	sessions, loginsAllowed, loginsRefused, loginsFailed, handshakesFailed, preAuthOverflows,
-	sessionsCut, channels, channelsOverLimit, forwardingsRefused, requestsRefused, requestsThrottled,
+	sessionsCut, channels, channelsOverLimit, forwards, forwardBytes, forwardsOverLimit, forwardingsRefused, requestsRefused, requestsThrottled,
 	envIgnored, strayStderr atomic.Uint64
 }
 
@@ -94,6 +109,10 @@ func (p *Proxy) Stats() Stats {
 		SessionsCut:         c.sessionsCut.Load(),
 		Channels:            c.channels.Load(),
 		ChannelsOverLimit:   c.channelsOverLimit.Load(),
+		Forwards:            c.forwards.Load(),
+		ForwardsOpen:        uint64(max(p.forwards.Load(), 0)),
+		ForwardBytes:        c.forwardBytes.Load(),
+		ForwardsOverLimit:   c.forwardsOverLimit.Load(),
 		ForwardingsRefused:  c.forwardingsRefused.Load(),
 		RequestsRefused:     c.requestsRefused.Load(),
 		RequestsThrottled:   c.requestsThrottled.Load(),

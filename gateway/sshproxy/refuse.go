@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// What is not relayed, in words for the user.
+// What is not relayed unless the policy allows it, or never, in words for the user.
 var refusedChannels = map[string]string{
 	"direct-tcpip":                      "port forwarding is not allowed through this gateway",
 	"direct-streamlocal@openssh.com":    "forwarding to a socket is not allowed through this gateway",
@@ -29,12 +29,10 @@ var refusedGlobal = map[string]string{
 // quietGlobal are global requests that are answered with a failure as sshd would, and no word about it: a keepalive
 // wants any answer, the others are questions that only follow offers which we do not make.
 var quietGlobal = map[string]bool{
-	"keepalive@openssh.com":                  true,
-	"keepalive@golang.org":                   true,
-	"hostkeys-prove-00@openssh.com":          true,
-	"hostkeys-00@openssh.com":                true,
-	"cancel-tcpip-forward":                   true,
-	"cancel-streamlocal-forward@openssh.com": true,
+	"keepalive@openssh.com":         true,
+	"keepalive@golang.org":          true,
+	"hostkeys-prove-00@openssh.com": true,
+	"hostkeys-00@openssh.com":       true,
 }
 
 // refuseChannel rejects a channel that is not a session, with a reason that clients show.
@@ -55,46 +53,57 @@ func (x *session) refuseChannel(nc ssh.NewChannel) {
 	_ = nc.Reject(code, prefix+reason) // an error is the end of the connection, seen elsewhere
 }
 
-// refuseChannels serves the target's side: it has nothing to open, since nothing was asked for that would lead to it.
+// refuseChannels serves the target's side of a login that came to nothing.
 func (x *session) refuseChannels(chans <-chan ssh.NewChannel) {
 	for nc := range chans {
 		x.refuseChannel(nc)
 	}
 }
 
-// serveGlobal answers the client's global requests until the connection ends.
+// serveGlobal answers the client's global requests until the connection ends, in their order (RFC 4254 section 4). The answers
+// are given by a goroutine of their own: some wait for the target, and the end of the client must be seen meanwhile.
 func (x *session) serveGlobal(ctx context.Context, reqs <-chan *ssh.Request) {
+	queue := make(chan *ssh.Request, maxGlobalPending)
+	defer close(queue)
+	x.wg.Go(func() {
+		for req := range queue {
+			x.global(ctx, req)
+		}
+	})
 	for req := range reqs {
-		x.global(ctx, req)
-		_ = req.Reply(req.Type == "no-more-sessions@openssh.com", nil) // an error is the end of the connection
+		select {
+		case queue <- req:
+		default: // no client asks for that much without waiting for an answer
+			_ = x.client.Close()
+		}
 	}
 }
 
+// global answers one request; a reply fails when the connection has ended.
 func (x *session) global(ctx context.Context, req *ssh.Request) {
-	if quietGlobal[req.Type] {
-		return
-	}
-	if req.Type == "no-more-sessions@openssh.com" {
+	switch req.Type {
+	case "no-more-sessions@openssh.com":
 		x.mu.Lock()
 		x.noMore = true
 		x.mu.Unlock()
+		_ = req.Reply(true, nil)
+	case reqTCPListen, reqSocketListen:
+		x.listen(ctx, req)
+	case reqTCPCancel, reqSocketCancel:
+		_ = req.Reply(x.unlisten(req), nil)
+	default:
+		x.refuseGlobal(ctx, req)
+		_ = req.Reply(false, nil)
+	}
+}
+
+func (x *session) refuseGlobal(ctx context.Context, req *ssh.Request) {
+	if quietGlobal[req.Type] {
 		return
 	}
 	x.throttle(ctx, x.refusals)
-	reason, known := refusedGlobal[req.Type]
-	if !known {
-		x.p.stats.requestsRefused.Add(1)
-		x.event(EventRefused, "request", short(req.Type), "reason", "unknown request")
-		return
-	}
-	x.p.stats.forwardingsRefused.Add(1)
-	detail := []string{"request", req.Type, "reason", reason}
-	if d := listenAddress(req.Type, req.Payload); d != "" {
-		detail = append(detail, "destination", d)
-		reason += " (" + d + ")"
-	}
-	x.event(EventRefused, detail...)
-	x.notice(line("%s", reason))
+	x.p.stats.requestsRefused.Add(1)
+	x.event(EventRefused, "request", short(req.Type), "reason", "unknown request")
 }
 
 // notice keeps text for the next channel that can show it: a failed global request has no room for a reason.
@@ -118,22 +127,13 @@ func (x *session) takeNotices() []string {
 func destination(typ string, data []byte) string {
 	switch typ {
 	case "direct-tcpip", "forwarded-tcpip": // RFC 4254 section 7.2
-		var m struct {
-			Host       string
-			Port       uint32
-			OriginHost string
-			OriginPort uint32
-		}
+		var m tcpChannel
 		if ssh.Unmarshal(data, &m) != nil {
 			return ""
 		}
 		return hostPort(m.Host, m.Port)
 	case "direct-streamlocal@openssh.com":
-		var m struct {
-			Path      string
-			Reserved  string
-			Reserved2 uint32
-		}
+		var m directSocket
 		if ssh.Unmarshal(data, &m) != nil {
 			return ""
 		}
@@ -146,16 +146,13 @@ func destination(typ string, data []byte) string {
 func listenAddress(typ string, data []byte) string {
 	switch typ {
 	case "tcpip-forward": // RFC 4254 section 7.1
-		var m struct {
-			Host string
-			Port uint32
-		}
+		var m tcpListen
 		if ssh.Unmarshal(data, &m) != nil {
 			return ""
 		}
 		return hostPort(m.Host, m.Port)
 	case "streamlocal-forward@openssh.com":
-		var m struct{ Path string }
+		var m socketListen
 		if ssh.Unmarshal(data, &m) != nil {
 			return ""
 		}

@@ -216,7 +216,7 @@ func TestServe_RefusedChannels(t *testing.T) {
 		{"direct-streamlocal@openssh.com", ssh.Marshal(struct {
 			Path, Reserved string
 			N              uint32
-		}{"/run/docker.sock", "", 0}), "/run/docker.sock"},
+		}{"/run/docker.sock", "", 0}), "unix:/run/docker.sock"},
 		{"forwarded-tcpip", tcp, "10.0.0.2:22"},
 		{"x11", nil, ""},
 		{"auth-agent@openssh.com", nil, ""},

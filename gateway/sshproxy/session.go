@@ -38,7 +38,7 @@ type session struct {
 	asked       bool
 	loginErr    error
 	result      Result
-	up          ssh.Conn
+	up, down    ssh.Conn
 
 	// upGone and clientGone are closed when the library has stopped reading from that side.
 	upGone, clientGone chan struct{}
@@ -49,27 +49,44 @@ type session struct {
 	done               <-chan struct{} // closed when the session is to end
 	refusals           *rate.Limiter   // spaces out what leads to an event
 	opens              *rate.Limiter   // spaces out session channels, each of which can put a command on record
-	wg                 sync.WaitGroup  // every goroutine of the session
+	forwardOpens       *rate.Limiter   // the same for what the client forwards
+	backOpens          *rate.Limiter   // bounds what the target opens
+
+	forwards  *Forwards
+	listeners listeners
+	agent     atomic.Pointer[use] // set once the agent was granted
+	listens   atomic.Bool         // something was granted that lets the target open channels
+	wg        sync.WaitGroup      // every goroutine of the session
 
 	// mu guards the following.
-	mu       sync.Mutex
-	channels map[*channel]struct{}
-	opened   int           // channels so far
-	noMore   bool          // no further session channel is accepted
-	notices  []string      // for the first channel that can show them
-	idle     chan struct{} // set by drain, closed when the last channel is gone
+	mu         sync.Mutex
+	channels   map[*channel]struct{}
+	opened     int           // channels so far, those of forwardings too
+	forwarding int           // connections that are forwarded
+	opening    int           // of these, not open yet
+	x11        []x11Grant    // of channels that are open
+	closing    bool          // nothing further is accepted
+	noMore     bool          // no further session channel is accepted
+	notices    []string      // for the first channel that can show them
+	idle       chan struct{} // set by drain, closed when the last channel is gone
 }
 
 func newSession(p *Proxy, client, upstream net.Conn, s Session) *session {
 	x := &session{
 		p: p, s: s,
-		client:     &clientConn{Conn: client, gate: newGate()},
-		upstream:   upstream,
-		upGone:     make(chan struct{}),
-		clientGone: make(chan struct{}),
-		channels:   make(map[*channel]struct{}),
-		refusals:   rate.NewLimiter(50, 100),
-		opens:      rate.NewLimiter(rate.Limit(p.limits.ChannelsPerSecond), p.limits.Channels),
+		client:       &clientConn{Conn: client, gate: newGate()},
+		upstream:     upstream,
+		upGone:       make(chan struct{}),
+		clientGone:   make(chan struct{}),
+		channels:     make(map[*channel]struct{}),
+		refusals:     rate.NewLimiter(50, 100),
+		opens:        rate.NewLimiter(rate.Limit(p.limits.ChannelsPerSecond), p.limits.Channels),
+		forwardOpens: rate.NewLimiter(rate.Limit(p.limits.ForwardsPerSecond), p.limits.Forwards),
+		backOpens:    rate.NewLimiter(rate.Limit(p.limits.ForwardsPerSecond), p.limits.Forwards),
+		forwards:     s.Forwards,
+	}
+	if x.forwards == nil {
+		x.forwards = NewForwards()
 	}
 	x.client.preAuthLeft.Store(p.limits.PreAuthBytes)
 	x.client.overflow = func() { p.stats.preAuthOverflows.Add(1) }
@@ -120,6 +137,7 @@ func (x *session) authenticate(ctx context.Context) (<-chan ssh.NewChannel, <-ch
 	conn, chans, reqs, err := ssh.NewServerConn(x.client, x.serverConfig(actx))
 	if err == nil {
 		x.client.open.Store(true)
+		x.down = conn
 		if stop() {
 			return chans, reqs, nil
 		}
@@ -153,7 +171,8 @@ func (x *session) authError(ctx context.Context, err error) error {
 	return fmt.Errorf("client handshake: %w", err)
 }
 
-// adoptUpstream starts to serve what the target asks for: nothing, but it must be answered or the library stops reading.
+// adoptUpstream starts to serve what the target asks for: what the client has asked it for, and nothing else, but that must be
+// answered or the library stops reading.
 func (x *session) adoptUpstream(conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 	x.up = conn
 	x.wg.Go(func() {
@@ -162,7 +181,7 @@ func (x *session) adoptUpstream(conn ssh.Conn, chans <-chan ssh.NewChannel, reqs
 		// answered by a failure too (RFC 4254 section 4).
 		ssh.DiscardRequests(reqs)
 	})
-	x.wg.Go(func() { x.refuseChannels(chans) })
+	x.wg.Go(func() { x.serveTarget(chans) })
 }
 
 // run relays until one side or ctx ends it.
@@ -192,11 +211,9 @@ func (x *session) run(ctx context.Context, chans <-chan ssh.NewChannel, reqs <-c
 func (x *session) drain(ctx context.Context) {
 	idle := make(chan struct{})
 	x.mu.Lock()
-	x.noMore = true
+	x.noMore, x.closing = true, true
 	x.idle = idle
-	if len(x.channels) == 0 {
-		close(idle)
-	}
+	x.idleLocked()
 	x.mu.Unlock()
 	t := time.NewTimer(drainGrace)
 	defer t.Stop()
@@ -214,7 +231,7 @@ func (x *session) cut(ctx context.Context) {
 	x.ending.Store(true)
 	text := line("session ended: %s", causeText(context.Cause(ctx)))
 	x.mu.Lock()
-	x.noMore = true
+	x.noMore, x.closing = true, true
 	var told sync.WaitGroup
 	for c := range x.channels {
 		x.wg.Add(1)
@@ -256,28 +273,35 @@ func (x *session) event(typ string, detail ...string) {
 	x.s.OnEvent(e)
 }
 
-// serveChannels accepts session channels up to the limit and refuses everything else.
+// serveChannels accepts session channels up to the limit, forwards what the rules of the login allow, and refuses everything else.
 func (x *session) serveChannels(ctx context.Context, chans <-chan ssh.NewChannel) {
 	for nc := range chans {
-		if nc.ChannelType() != "session" {
+		switch nc.ChannelType() {
+		case "session":
+			x.openSession(ctx, nc)
+		case typeDirectTCP, typeDirectSocket:
+			x.openLocal(ctx, nc)
+		default:
 			x.throttle(ctx, x.refusals)
 			x.refuseChannel(nc)
-			continue
 		}
-		x.throttle(ctx, x.opens)
-		c, reason := x.admitChannel()
-		if c == nil {
-			x.throttle(ctx, x.refusals)
-			x.p.stats.channelsOverLimit.Add(1)
-			x.event(EventRefused, "request", "session", "reason", reason)
-			_ = nc.Reject(ssh.ResourceShortage, prefix+reason) // an error is the end of the connection, seen elsewhere
-			continue
-		}
-		x.wg.Go(func() {
-			defer x.forget(c)
-			c.serve(ctx, nc)
-		})
 	}
+}
+
+func (x *session) openSession(ctx context.Context, nc ssh.NewChannel) {
+	x.throttle(ctx, x.opens)
+	c, reason := x.admitChannel()
+	if c == nil {
+		x.throttle(ctx, x.refusals)
+		x.p.stats.channelsOverLimit.Add(1)
+		x.event(EventRefused, "request", "session", "reason", reason)
+		_ = nc.Reject(ssh.ResourceShortage, prefix+reason) // an error is the end of the connection, seen elsewhere
+		return
+	}
+	x.wg.Go(func() {
+		defer x.forget(c)
+		c.serve(ctx, nc)
+	})
 }
 
 // admitChannel reserves a place for a session channel, or says why there is none.
@@ -301,7 +325,13 @@ func (x *session) forget(c *channel) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.channels, c)
-	if x.idle != nil && len(x.channels) == 0 {
+	x.endX11Locked(c)
+	x.idleLocked()
+}
+
+// idleLocked tells drain when nothing is open any more.
+func (x *session) idleLocked() {
+	if x.idle != nil && len(x.channels) == 0 && x.forwarding == 0 {
 		close(x.idle)
 		x.idle = nil
 	}

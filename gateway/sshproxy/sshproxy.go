@@ -9,8 +9,10 @@
 // authenticated, whatever method it asked with, because its identity is that of the tunnel and not of a key. Then
 // session channels are relayed one to one until either side or the context ends it.
 //
-// Everything that is not a session channel, and every request that is not on the list in request.go, is refused with a
-// reason. The package decides nothing about who may log in; it asks Session.Authorize.
+// Forwarding - of ports and sockets in either direction, of the agent, of X11 - is refused unless the rules of the policy
+// that grants the login allow it, as of the moment when it is asked for; see access.SSHRules. What the target opens is accepted
+// only if it was granted before. Everything else that is not a session channel, and every request that is not on the
+// list in request.go, is refused with a reason. The package decides nothing about who may log in; it asks Session.Authorize.
 package sshproxy
 
 import (
@@ -18,6 +20,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 
@@ -30,7 +33,8 @@ type Session struct {
 	Email  string
 	Target string // what to call the target in messages: hostname (address, VNET name)
 	// Authorize decides for a UNIX user; it must be access.Evaluate with Login set. It gets the name exactly as the
-	// client sent it, but never an empty one or one longer than Limits.UsernameBytes: those are refused beforehand.
+	// client sent it, but never an empty one or one longer than Limits.UsernameBytes: those are refused beforehand. It is
+	// called again for the user of the session, from any goroutine, whenever something is to be forwarded.
 	Authorize func(login string) access.Decision
 	// Certify has control sign pub for login; the certificate has that one principal.
 	Certify func(ctx context.Context, pub ssh.PublicKey, login string) (*ssh.Certificate, error)
@@ -40,13 +44,15 @@ type Session struct {
 	// OnLogin is called before the upstream login of an allowed user and at every refusal, so that it is on record first.
 	// An error refuses the login (fail closed).
 	OnLogin func(login string, d access.Decision) error
-	// OnEvent reports what happens inside (exec, subsystem, refused forwarding, exit status). It is called from several
+	// OnEvent reports what happens inside (exec, subsystem, forwardings and refused ones, exit status). It is called from several
 	// goroutines at once and holds up the channel that it speaks of, so it must be quick. When it ends
-	// the context of Serve before it returns, the shell, command or subsystem that it was told of is not started. Nil:
+	// the context of Serve before it returns, the shell, command, subsystem or forwarding that it was told of is not started. Nil:
 	// nobody asks.
 	OnEvent func(Event)
 	// Tap returns what a channel is to be shown to, by its number from 1. Nil, or a nil Tap: nothing.
 	Tap func(channel int) Tap
+	// Forwards is filled with what the session forwards, for whoever ends sessions when policy changes. Nil: nobody asks.
+	Forwards *Forwards
 }
 
 func (s *Session) validate() error {
@@ -63,12 +69,16 @@ const (
 	EventSubsystem = "subsystem" // Detail: subsystem
 	EventRefused   = "refused"   // Detail: request, reason, and for a forwarding its destination
 	EventExit      = "exit"      // Detail: status, or signal
+	// Detail: direction (ForwardLocal and the like), destination, origin where it is known.
+	EventForward = "forward"
+	// Detail: direction, destination, bytes_up and bytes_down (to and from the target) of a connection, reason if it failed.
+	EventForwardEnd = "forward_end"
 )
 
 // Event is something that happened in a session.
 type Event struct {
-	Type   string            // "shell", "exec", "subsystem", "refused", "exit"
-	Detail map[string]string // command, subsystem, request, status, signal; "channel" numbers the channel from 1
+	Type   string            // one of the above
+	Detail map[string]string // as said there; "channel" numbers the channel from 1
 }
 
 // Config of a Proxy.
@@ -100,6 +110,7 @@ type Proxy struct {
 	certs    func() []ssh.Signer
 	limits   Limits
 	stats    counters
+	forwards atomic.Int64 // open now
 }
 
 // New validates cfg.

@@ -65,11 +65,11 @@ func SSHLogs(w io.Writer, r *recording.Reader) error {
 				b, err := json.Marshal(map[string]any{"term": e.Term, "width": e.Columns, "height": e.Rows, "modes": e.Modes})
 				pty[e.Channel] = string(b)
 				return err
-			case p == nil && programTypes[e.Type] != "":
+			case p == nil && programType(&e) != "":
 				p = newProgram(h, &e, pty[e.Channel], casts[e.Channel])
 				programs[e.Channel] = p
 				order = append(order, p)
-			case p != nil && e.Type == recording.EventChannelClose:
+			case p != nil && (e.Type == recording.EventChannelClose || e.Type == recording.EventForwardEnd && e.Direction != "listen"):
 				p.log.ProgramFinishDatetime = stamp(e.Time)
 			case p != nil && e.Type == recording.EventExit && e.Signal != "":
 				p.log.Error = "ended by signal " + e.Signal
@@ -93,13 +93,24 @@ func SSHLogs(w io.Writer, r *recording.Reader) error {
 }
 
 var programTypes = map[string]string{
-	recording.EventShell: "shell", recording.EventExec: "exec", recording.EventSubsystem: "exec", recording.EventForward: "direct-tcpip",
+	recording.EventShell: "shell", recording.EventExec: "exec", recording.EventSubsystem: "exec",
+}
+
+// forwardTypes are the program types of forwarded connections, by their direction.
+var forwardTypes = map[string]string{"": "direct-tcpip", "local": "direct-tcpip", "remote": "forwarded-tcpip", "x11": "x11"}
+
+// programType is what the published format calls what begins with e, "" when nothing does.
+func programType(e *recording.Event) string {
+	if e.Type == recording.EventForward {
+		return forwardTypes[e.Direction]
+	}
+	return programTypes[e.Type]
 }
 
 func newProgram(h *recording.Header, e *recording.Event, pty string, cast *caster) *program {
 	p := &program{cast: cast, log: sshLog{
 		AccountID: h.AccountID, ClientAddress: h.ClientAddress.String(), PTY: pty,
-		ProgramID: fmt.Sprintf("%s-%d", h.SessionID, e.Channel), ProgramStartDatetime: stamp(e.Time), ProgramType: programTypes[e.Type],
+		ProgramID: fmt.Sprintf("%s-%d", h.SessionID, e.Channel), ProgramStartDatetime: stamp(e.Time), ProgramType: programType(e),
 		ServerAddress: h.ServerAddress.String(), SessionID: h.SessionID, SessionStartDatetime: stamp(h.Started), TargetID: h.TargetID,
 		UserEmail: h.Email, UserID: h.UserID, Username: h.Login,
 	}}
