@@ -19,15 +19,21 @@ import (
 func newStrictDesk(t *testing.T, a *agent) *desk {
 	t.Helper()
 	d := newDesk(t, a)
+	d.configure(t, "Host *\n  StrictHostKeyChecking yes\n  LogLevel INFO\n")
+	return d
+}
+
+// configure adds lines to the user's own configuration.
+func (d *desk) configure(t *testing.T, lines string) {
+	t.Helper()
 	f, err := os.OpenFile(filepath.Join(d.home, ".ssh", "config"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.WriteString("\nHost *\n  StrictHostKeyChecking yes\n  LogLevel INFO\n")
+	_, err = f.WriteString("\n" + lines)
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return d
 }
 
 // nc is the command by which a program that takes one reaches port 22 of a target.

@@ -144,7 +144,7 @@ func (w *world) session(k adversary.Attack) sshproxy.Session {
 			if login != w.login {
 				return access.Decision{Reason: access.LoginNotPermitted}
 			}
-			return access.Decision{Allow: true, Reason: access.Allowed}
+			return access.Decision{Allow: true, Reason: access.Allowed, Policy: &access.Policy{Name: "engineers", SSH: k.Rules}}
 		},
 		Certify: func(_ context.Context, pub ssh.PublicKey, login string) (*ssh.Certificate, error) {
 			cert := w.certificate(pub, login)

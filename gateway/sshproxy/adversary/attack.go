@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"weft/access"
 	"weft/gateway/sshproxy"
 )
 
@@ -30,12 +31,16 @@ type Attack struct {
 	Target func(*ssh.ServerConn, <-chan ssh.NewChannel)
 	// Control replaces what the control plane answers to a request for a certificate. Nil: it answers as it should.
 	Control func(honest *ssh.Certificate, ca ssh.Signer) *ssh.Certificate
+	// Rules are those of the policy that grants the login. Nil: it says nothing of forwardings.
+	Rules *access.SSHRules
 	// Run is the attack.
 	Run func(tb testing.TB, a *Arena)
 }
 
 // Local says whether the attack needs a proxy of its own, with other limits, or other company.
-func (k *Attack) Local() bool { return k.Limits != nil || k.Target != nil || k.Control != nil }
+func (k *Attack) Local() bool {
+	return k.Limits != nil || k.Target != nil || k.Control != nil || k.Rules != nil
+}
 
 // Arena is where an attack takes place.
 type Arena struct {

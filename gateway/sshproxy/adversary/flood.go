@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"weft/access"
 	"weft/gateway/sshproxy"
 )
 
@@ -357,30 +358,15 @@ func targetAttacks() []Attack {
 		{
 			Area: "target", Name: "channels unasked", Does: "the target opens agent, X11, forwarded and session channels towards the client, to use what the client has",
 			Answer: "each is refused, and the client never hears of it", Record: "ForwardingsRefused, RequestsRefused; \"refused\", each",
-			Target: func(c *ssh.ServerConn, chans <-chan ssh.NewChannel) {
-				for _, typ := range []string{"auth-agent@openssh.com", "x11", "forwarded-tcpip", "forwarded-streamlocal@openssh.com", "session", "direct-tcpip"} {
-					if ch, _, err := c.OpenChannel(typ, nil); err == nil {
-						_ = ch.Close()
-					}
-				}
-				rejectAll(chans)
-			},
-			Run: func(tb testing.TB, a *Arena) {
-				tb.Helper()
-				w := a.login(tb)
-				for _, typ := range []string{"auth-agent@openssh.com", "x11", "forwarded-tcpip", "forwarded-streamlocal@openssh.com", "session", "direct-tcpip"} {
-					a.recorded(tb, "refused", typ)
-				}
-				w.message(tb, msgGlobalRequest, struct {
-					Type  string
-					Reply bool
-				}{"keepalive@openssh.com", true})
-				for _, number := range drainUntil(w, msgRequestFailure) {
-					if number == msgChannelOpen {
-						tb.Error("the client was asked for a channel")
-					}
-				}
-			},
+			Target: unasked,
+			Run:    neverHears,
+		},
+		{
+			Area: "target", Name: "more than was granted", Does: "the policy allows the login its agent and a port at the target, the user asks for neither, and the target opens their channels all the same",
+			Answer: "what the client did not ask for, and have granted, is refused", Record: "ForwardingsRefused; \"refused\", each",
+			Rules:  &access.SSHRules{AgentForwarding: true, RemoteForwarding: &access.RemoteForwarding{Listen: []string{"localhost:8080"}}},
+			Target: unasked,
+			Run:    neverHears,
 		},
 		{
 			Area: "target", Name: "global requests", Does: "the target offers host keys, asks for forwardings and unknown things, five hundred times",
@@ -460,6 +446,35 @@ func targetAttacks() []Attack {
 				a.recorded(tb, "exit", "9")
 			},
 		},
+	}
+}
+
+// unaskedTypes are what a target may open only when it was asked to, or never.
+var unaskedTypes = []string{"auth-agent@openssh.com", "x11", "forwarded-tcpip", "forwarded-streamlocal@openssh.com", "session", "direct-tcpip"}
+
+func unasked(c *ssh.ServerConn, chans <-chan ssh.NewChannel) {
+	for _, typ := range unaskedTypes {
+		if ch, _, err := c.OpenChannel(typ, nil); err == nil {
+			_ = ch.Close()
+		}
+	}
+	rejectAll(chans)
+}
+
+func neverHears(tb testing.TB, a *Arena) {
+	tb.Helper()
+	w := a.login(tb)
+	for _, typ := range unaskedTypes {
+		a.recorded(tb, "refused", typ)
+	}
+	w.message(tb, msgGlobalRequest, struct {
+		Type  string
+		Reply bool
+	}{"keepalive@openssh.com", true})
+	for _, number := range drainUntil(w, msgRequestFailure) {
+		if number == msgChannelOpen {
+			tb.Error("the client was asked for a channel")
+		}
 	}
 }
 

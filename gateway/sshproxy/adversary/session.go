@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"weft/access"
 	"weft/gateway/sshproxy"
 )
 
@@ -77,6 +78,12 @@ func forwardingAttacks() []Attack {
 			Run: malformedDestinations,
 		},
 		{
+			Area: "forwarding", Name: "beside an allowed destination", Does: "the policy allows 10.20.0.6:80, and the attacker asks for other ports, other machines, and that address as a resolver could read it: octal, hexadecimal, as one number, with a zone, a blank, a NUL",
+			Answer: "addresses are compared as addresses, names as names, and what could be read in two ways is neither: each is refused, with the policy's name", Record: "ForwardingsRefused; \"refused\" with the destination",
+			Rules: &access.SSHRules{LocalForwarding: &access.LocalForwarding{Destinations: []string{"10.20.0.6:80"}}},
+			Run:   besideAllowed,
+		},
+		{
 			Area: "forwarding", Name: "remote forwarding", Does: "ssh -R: asks for ports and sockets on the target",
 			Answer: "the request fails, and the next session says why", Record: "ForwardingsRefused; \"refused\" with the address",
 			Run: remoteForwarding,
@@ -130,7 +137,58 @@ func malformedDestinations(tb testing.TB, a *Arena) {
 			}
 		}
 	})
-	a.recorded(tb, "refused", "direct-tcpip", "(30725 bytes)")
+	a.recorded(tb, "refused", "direct-tcpip")
+	if a.Recorded(tb, "refused", strings.Repeat("a", 300)) {
+		tb.Error("a destination of 30 KiB is on record whole")
+	}
+}
+
+func besideAllowed(tb testing.TB, a *Arena) {
+	tb.Helper()
+	w := a.login(tb)
+	destinations := []struct {
+		host string
+		port uint32
+	}{
+		{"10.20.0.6", 22},
+		{"10.20.0.6", 0},
+		{"10.20.0.6", 65536 + 80},
+		{"10.20.0.7", 80},
+		{"localhost", 80},
+		{"127.0.0.1", 80},
+		{"010.20.0.6", 80},
+		{"0x0a.20.0.6", 80},
+		{"10.20.6", 80},
+		{"169083910", 80},
+		{"0xa140006", 80},
+		{"012.024.0.6", 80},
+		{"10.20.0.6%lo", 80},
+		{" 10.20.0.6", 80},
+		{"10.20.0.6 ", 80},
+		{"10.20.0.6\x00", 80},
+		{"[10.20.0.6]", 80},
+		{"10.20.0.6:80", 22},
+		{"0.0.0.0", 80},
+		{"", 80},
+		{"*", 80},
+		{"10.20.0.6.evil.example", 80},
+		{"10.20.0.6@10.20.0.7", 80},
+		{"::ffff:10.20.0.7", 80},
+	}
+	a.counted(tb, "ForwardingsRefused", forwardingsRefused, uint64(len(destinations)), func() {
+		for i, to := range destinations {
+			answer, _, reason := w.open(tb, channelOpen{"direct-tcpip", uint32(i), 1 << 20, 1 << 15, ssh.Marshal(struct {
+				Host       string
+				Port       uint32
+				OriginHost string
+				OriginPort uint32
+			}{to.host, to.port, "127.0.0.1", 1})})
+			if answer != msgChannelRefused || !strings.HasPrefix(reason, "weft: ") {
+				tb.Errorf("%q port %d was answered by %d: %s", to.host, to.port, answer, reason)
+			}
+		}
+	})
+	a.recorded(tb, "refused", "10.20.0.6:22", "engineers")
 }
 
 func remoteForwarding(tb testing.TB, a *Arena) {
