@@ -2,6 +2,7 @@ package adversary
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -273,18 +274,9 @@ func floodAttacks() []Attack {
 			},
 		},
 		{
-			Area: "flood", Name: "new keys", Does: "exchanges keys again and again",
-			Answer: "each costs the attacker as much; the session goes on", Record: "the login",
-			Run: func(tb testing.TB, a *Arena) {
-				tb.Helper()
-				w := a.login(tb)
-				for range 50 {
-					w.kex(tb, proposal())
-				}
-				if !w.alive(tb) {
-					tb.Error("the connection ended")
-				}
-			},
+			Area: "flood", Name: "new keys", Does: "exchanges keys again and again, to have the gateway reckon",
+			Answer: "after a burst of 128, 16 a second; the dear group of 4096 bits is not offered", Record: "KeyExchangesThrottled",
+			Limits: &sshproxy.Limits{KeyExchangesPerSecond: 1}, Run: newKeys,
 		},
 		{
 			Area: "flood", Name: "proposals without keys", Does: "begins key exchanges and never ends one: a proposal, and then data, or a hundred proposals",
@@ -321,6 +313,22 @@ func floodAttacks() []Attack {
 				})
 			},
 		},
+	}
+}
+
+func newKeys(tb testing.TB, a *Arena) {
+	tb.Helper()
+	w := a.login(tb)
+	if slices.Contains(w.proposal.Kex, "diffie-hellman-group16-sha512") {
+		tb.Error("a key exchange that costs forty milliseconds is offered")
+	}
+	a.counted(tb, "KeyExchangesThrottled", func(s sshproxy.Stats) uint64 { return s.KeyExchangesThrottled }, 2, func() {
+		for range 12 {
+			w.kex(tb, proposal())
+		}
+	})
+	if !w.alive(tb) {
+		tb.Error("the connection ended")
 	}
 }
 
