@@ -209,8 +209,8 @@ func floodAttacks() []Attack {
 			Run: func(tb testing.TB, a *Arena) {
 				tb.Helper()
 				w := a.login(tb)
-				a.counted(tb, "RequestsThrottled", requestsThrottled, 10, func() {
-					go flood(w, w.frames(tb, 150, func(int) []byte {
+				a.counted(tb, "RequestsThrottled", requestsThrottled, 1, func() {
+					go flood(w, w.frames(tb, 300, func(int) []byte {
 						return append([]byte{msgGlobalRequest}, ssh.Marshal(struct {
 							Type  string
 							Reply bool
@@ -246,12 +246,13 @@ func floodAttacks() []Attack {
 		{
 			Area: "flood", Name: "channel requests", Does: "sends window changes as fast as it can",
 			Answer: "256 a second and channel are dealt with; the rest wait in its own connection", Record: "RequestsThrottled",
+			Limits: &sshproxy.Limits{RequestsPerSecond: 20},
 			Run: func(tb testing.TB, a *Arena) {
 				tb.Helper()
 				w := a.login(tb)
 				peer := w.session(tb, 1)
-				a.counted(tb, "RequestsThrottled", requestsThrottled, 10, func() {
-					go flood(w, w.frames(tb, 400, func(int) []byte {
+				a.counted(tb, "RequestsThrottled", requestsThrottled, 1, func() {
+					go flood(w, w.frames(tb, 100, func(int) []byte {
 						return append([]byte{msgChannelRequest}, ssh.Marshal(channelRequest{peer, "window-change", false, ssh.Marshal(struct{ C, R, X, Y uint32 }{80, 24, 0, 0})})...)
 					}))
 					a.Honest(tb)
@@ -261,11 +262,12 @@ func floodAttacks() []Attack {
 		{
 			Area: "flood", Name: "channels opened and closed", Does: "opens and closes sessions as fast as it can",
 			Answer: "64 a second after the first 64; the rest wait in its own connection", Record: "RequestsThrottled",
+			Limits: &sshproxy.Limits{Channels: 4, ChannelsPerSecond: 1},
 			Run: func(tb testing.TB, a *Arena) {
 				tb.Helper()
 				w := a.login(tb)
 				a.counted(tb, "RequestsThrottled", requestsThrottled, 1, func() {
-					for i := range 90 {
+					for i := range 8 {
 						peer := w.session(tb, uint32(i))
 						w.message(tb, msgChannelClose, struct{ Peer uint32 }{peer})
 						w.expect(tb, msgChannelClose)
@@ -298,7 +300,7 @@ func floodAttacks() []Attack {
 		{
 			Area: "flood", Name: "half-open connections", Does: "holds two hundred connections that say nothing",
 			Answer: "each costs a few KiB until its time is over; others are served meanwhile", Record: "HandshakesFailed",
-			Limits: &sshproxy.Limits{Handshake: 3 * time.Second, Authentication: 6 * time.Second},
+			Limits: quick(),
 			Run: func(tb testing.TB, a *Arena) {
 				tb.Helper()
 				const n = 200

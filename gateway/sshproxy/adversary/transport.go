@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,9 +17,9 @@ import (
 func handshakesFailed(s sshproxy.Stats) uint64 { return s.HandshakesFailed }
 func preAuthOverflows(s sshproxy.Stats) uint64 { return s.PreAuthOverflows }
 
-// quick makes the limits on time short enough to be waited for.
+// quick makes the limits on time short enough to be waited for, and long enough for an honest login on a slow machine.
 func quick() *sshproxy.Limits {
-	return &sshproxy.Limits{Handshake: 500 * time.Millisecond, Authentication: time.Second}
+	return &sshproxy.Limits{Handshake: 4 * time.Second, Authentication: 8 * time.Second}
 }
 
 func transportAttacks() []Attack {
@@ -322,11 +321,13 @@ func versionLines(tb testing.TB, a *Arena) {
 		strings.Repeat("line\r\n", 2000), "SSH-2.0-\r\n",
 	}
 	a.counted(tb, "HandshakesFailed", handshakesFailed, uint64(len(lines)), func() {
+		var ends sync.WaitGroup
 		for _, line := range lines {
 			w := &wire{conn: a.Dial(tb)}
 			w.raw(tb, []byte(line))
-			readAll(tb, w.conn)
+			ends.Go(func() { readAll(tb, w.conn) })
 		}
+		ends.Wait()
 	})
 }
 
@@ -347,31 +348,20 @@ func readAll(tb testing.TB, c net.Conn) {
 func malformed(tb testing.TB, start func(testing.TB) *wire, answers func(*wire) bool) {
 	tb.Helper()
 	nonsense := []byte("\xff\xff\xff\xffnonsense\x00\x00\x00\x01\xff\x7f\x00\x00\x00\x00\x00\x00\x00")
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	var next atomic.Int64
-	for range 4 {
-		wg.Go(func() {
-			var w *wire
-			for n := next.Add(1) - 1; n < 2*256; n = next.Add(1) - 1 {
-				if w == nil {
-					w = start(tb)
-				}
-				number := byte(n / 2)
-				payload := []byte{number}
-				if n%2 == 1 {
-					payload = append(payload, nonsense...)
-				}
-				w.send(tb, payload)
-				if !answers(w) {
-					_ = w.conn.Close()
-					w = nil
-				}
-			}
-			if w != nil {
-				_ = w.conn.Close()
-			}
-		})
+	var w *wire
+	for n := range 2 * 256 {
+		if w == nil {
+			w = start(tb)
+		}
+		payload := []byte{byte(n / 2)}
+		if n%2 == 1 {
+			payload = append(payload, nonsense...)
+		}
+		w.send(tb, payload)
+		if !answers(w) {
+			_ = w.conn.Close()
+			w = nil
+		}
 	}
 }
 
@@ -413,15 +403,17 @@ func silence(tb testing.TB, a *Arena) {
 		},
 	}
 	a.counted(tb, "HandshakesFailed", handshakesFailed, uint64(len(opening))+2, func() {
+		keys, named := a.connect(tb), a.connect(tb)
+		named.service(tb)
+		var ends sync.WaitGroup
 		for _, open := range opening {
 			w := &wire{conn: a.Dial(tb)}
 			open(w)
-			readAll(tb, w.conn)
+			ends.Go(func() { readAll(tb, w.conn) })
 		}
-		a.connect(tb).ends(tb)
-		w := a.connect(tb)
-		w.service(tb)
-		w.ends(tb)
+		keys.ends(tb)
+		named.ends(tb)
+		ends.Wait()
 	})
 }
 
