@@ -3,11 +3,14 @@ package control
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
 	"time"
+
+	"weft/control/store"
 )
 
 // FindForTest is the router's answer: the methods that the path knows, and whether this one is among them.
@@ -55,3 +58,15 @@ func ManagementPatterns(c *Control) []string {
 
 // AreaOf is areaOf.
 func AreaOf(pattern string) string { return string(areaOf(pattern)) }
+
+// Hub turns revisions into views.
+type Hub struct{ h *hub }
+
+// NewHubForTest makes one with its first view.
+func NewHubForTest(ctx context.Context, s *store.Store) (Hub, error) {
+	h := newHub(s, slog.New(slog.DiscardHandler))
+	return Hub{h}, h.rebuild(ctx)
+}
+
+// Rebuild makes the view of the newest revision.
+func (h Hub) Rebuild(ctx context.Context) error { return h.h.rebuild(ctx) }
