@@ -346,3 +346,36 @@ func checkSocket(text, socket string) error {
 func validSocket(socket string) bool {
 	return path.IsAbs(socket) && path.Clean(socket) == socket && socket != "/" && len(socket) <= maxSocketBytes && checkText(socket) == ""
 }
+
+// ForwardingText says in a phrase what a login under these rules may forward, "" for nothing.
+func (s *SSHRules) ForwardingText() string {
+	if s == nil {
+		return ""
+	}
+	var parts []string
+	if f := s.LocalForwarding; f != nil {
+		parts = append(parts, "to "+some(f.Destinations))
+	}
+	if f := s.RemoteForwarding; f != nil {
+		parts = append(parts, "from "+some(f.Listen)+" on the target")
+	}
+	if s.AgentForwarding {
+		parts = append(parts, "of the agent")
+	}
+	if s.X11Forwarding {
+		parts = append(parts, "of X11")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "forwarding " + strings.Join(parts, "; ")
+}
+
+// some names the first of a list.
+func some(list []string) string {
+	const most = 5
+	if len(list) <= most {
+		return strings.Join(list, ", ")
+	}
+	return strings.Join(list[:most], ", ") + " and " + strconv.Itoa(len(list)-most) + " more"
+}

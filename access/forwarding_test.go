@@ -229,6 +229,23 @@ func TestSSHRules_ValidateForwarding(t *testing.T) {
 	}
 }
 
+func TestSSHRules_ForwardingText(t *testing.T) {
+	many := dialRules("a:1", "b:2", "c:3", "d:4", "e:5", "f:6", "g:7")
+	many.RemoteForwarding = &access.RemoteForwarding{Listen: []string{"localhost:0"}}
+	many.AgentForwarding, many.X11Forwarding = true, true
+	for want, rules := range map[string]*access.SSHRules{
+		"": {Usernames: []string{"root"}},
+		"forwarding to a:1, b:2, c:3, d:4, e:5 and 2 more; from localhost:0 on the target; of the agent; of X11": many,
+	} {
+		if got := rules.ForwardingText(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if got := (*access.SSHRules)(nil).ForwardingText(); got != "" {
+		t.Errorf("no rules: %q", got)
+	}
+}
+
 func TestSSHRules_Extensions(t *testing.T) {
 	tests := []struct {
 		name  string

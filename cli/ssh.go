@@ -22,13 +22,17 @@ func newSSH(a *app) *cobra.Command {
 		Short: "Log in to a target with the OpenSSH client",
 		Long: `Runs the OpenSSH client of this system with "warp-cli nc" as its ProxyCommand. All of
 ssh's own options may be given and its configuration files apply, except what would
-take another way to the target (-J, -W, ProxyJump, ProxyCommand).
+take another way to the target (-J, ProxyJump, ProxyCommand).
 
 TARGET is a hostname, HOSTNAME.VNET, a target ID or an IP address. The virtual network
 is --vnet, else WARP_VNET, else the selected one. Where the gateway speaks SSH, its host
 certificate says who it is and nothing is asked. Elsewhere host keys are remembered per
 target and port, not per name or address, since both may repeat in another network; for
 the same reason a ControlPath counts only when it is given here.
+
+Forwarding (-L, -D, -W, -R, -A, -X, -Y) works where the policy of the login allows it:
+what is refused is said, and "warp-cli explain TARGET:22 --as USER" tells what is allowed.
+To reach a target's port that is published itself no ssh is needed: warp-cli nc.
 
 warp-cli's own options stand before the word ssh, --vnet also right after it.`,
 		Example: `  warp-cli ssh alice@web-1

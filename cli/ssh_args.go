@@ -124,9 +124,6 @@ func (l *sshLine) check(option byte, value string) error {
 	switch option {
 	case 'J':
 		key = "proxyjump"
-	case 'W':
-		// stdio forwarding needs forwarding of the gateway, and nc does the same without it.
-		return usageErrorHint("use: warp-cli nc HOST PORT", "ssh's option -W cannot be used with warp-cli ssh")
 	case 'p':
 		key, setting = "port", value
 	case 'o':

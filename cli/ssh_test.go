@@ -76,7 +76,7 @@ func TestParseSSH(t *testing.T) {
 
 func TestParseSSH_Refused(t *testing.T) {
 	for _, args := range []string{
-		"", "-v", "-p", "-p|x|web-1", "-p|0|web-1", "-o|Port=70000|web-1", "-J|jump|web-1", "-vJjump|web-1", "-W|a:1|web-1",
+		"", "-v", "-p", "-p|x|web-1", "-p|0|web-1", "-o|Port=70000|web-1", "-J|jump|web-1", "-vJjump|web-1", "-W",
 		"-o|ProxyCommand=x|web-1", "-o|proxycommand x|web-1", "-o|ProxyJump=x|web-1", "-oProxyUseFdpass=yes|web-1",
 		"--json|web-1", "--vnet", "--vnet=|web-1", "-Z|web-1", "--|-oProxyCommand=x", "alice@-oProxyCommand=x", "a b", "a;b", "$(x)", "`x`",
 		"a'b", "user@", "ssh://", "ssh://web-1/path", "ssh://web-1:0", "ssh://web-1:x", "web-1|-J|jump", "web\x1b1",

@@ -333,6 +333,9 @@ func (x *explainer) login(d access.Decision) {
 	if d.Policy != nil {
 		s.RuleID, s.RuleName = d.Policy.ID, d.Policy.Name
 	}
+	if text := d.SSHRules().ForwardingText(); text != "" {
+		s.Evidence += ", by policy " + strconv.Quote(d.Policy.Name) + " with " + text
+	}
 	if !d.Allow {
 		s.State, s.Code, s.Evidence = api.StepFailed, api.CodeLoginNotGranted, "no policy that includes the user grants "+x.in.Login+" here"
 		for _, e := range access.Entries(x.v.snapshot, x.identity, x.query.Device) {

@@ -221,10 +221,19 @@ func (x *explanation) decide(view *enforce.View, device string) (enforce.Verdict
 		return v, false
 	}
 	x.add(api.FlowStep{
-		Step: api.StepLogin, State: api.StepOK, Evidence: fmt.Sprintf("%q is granted", x.q.Login),
+		Step: api.StepLogin, State: api.StepOK, Evidence: fmt.Sprintf("%q is granted", x.q.Login) + withForwarding(v.Decision),
 		RuleID: policyID(v.Decision), RuleName: policyName(v.Decision),
 	})
 	return v, true
+}
+
+// withForwarding says what a login may forward, by the one policy that governs it.
+func withForwarding(d access.Decision) string {
+	text := d.SSHRules().ForwardingText()
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf(", by policy %q with %s", policyName(d), text)
 }
 
 func policyID(d access.Decision) string {

@@ -28,6 +28,36 @@ func ParseForTest(request string, payload []byte) (any, error) {
 	panic("no parser for " + request)
 }
 
+// ParseForwardForTest runs the parser of a payload of forwarding.
+func ParseForwardForTest(typ string, payload []byte) (any, error) {
+	switch typ {
+	case typeDirectTCP:
+		return parseTCPChannel(payload)
+	case typeDirectSocket:
+		return parseDirectSocket(payload)
+	case typeForwardedSocket:
+		return parseForwardedSocket(payload)
+	case reqTCPListen:
+		return parseTCPListen(payload)
+	case reqSocketListen:
+		return parseSocketListen(payload)
+	case "x11-req":
+		return parseX11Request(payload)
+	case typeX11:
+		return parseX11Channel(payload)
+	case "allocated":
+		port, err := parseAllocated(payload)
+		return struct{ Port uint32 }{port}, err
+	}
+	panic("no parser for " + typ)
+}
+
+// OriginForTest is how the origin of a connection is written.
+var OriginForTest = origin
+
+// EnvAllowedForTest says which variables are passed on.
+var EnvAllowedForTest = envAllowed
+
 // Seams for the fuzz tests.
 var (
 	CleanForTest           = clean

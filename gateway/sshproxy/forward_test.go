@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
@@ -838,4 +839,60 @@ func TestForward_GlobalFlood(t *testing.T) {
 	if err := c.Wait(); err == nil || errors.Is(err, net.ErrClosed) {
 		t.Logf("%v", err)
 	}
+}
+
+// A target that opens channels as fast as it can, with or without a grant, fills neither the record nor the client.
+func TestForward_TargetFloods(t *testing.T) {
+	const opens = 3000
+	done := make(chan int, 1)
+	target := newTarget(t, func(tg *target) {
+		r, ok := <-tg.reqs
+		if !ok {
+			return
+		}
+		_ = r.Reply(true, nil)
+		var wg sync.WaitGroup
+		var opened atomic.Int64
+		for i := range opens {
+			wg.Go(func() {
+				typ, data := "forwarded-tcpip", tcpPayload("localhost", 8080)
+				if i%2 == 0 {
+					data = tcpPayload("localhost", 9)
+				}
+				if ch, reqs, err := tg.conn.OpenChannel(typ, data); err == nil {
+					opened.Add(1)
+					go ssh.DiscardRequests(reqs)
+					_ = ch.Close()
+				}
+			})
+		}
+		wg.Wait()
+		done <- int(opened.Load())
+	})
+	w := newWorld(t, newSigner(t), target)
+	w.permit(listening("localhost:8080"))
+	begin := time.Now()
+	c := w.dial("root")
+	chans := c.HandleChannelOpen("forwarded-tcpip")
+	go func() {
+		for nc := range chans {
+			if ch, reqs, err := nc.Accept(); err == nil {
+				go ssh.DiscardRequests(reqs)
+				_ = ch.Close()
+			}
+		}
+	}()
+	if ok, _, err := c.SendRequest("tcpip-forward", true, hostPortPayload("localhost", 8080)); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	opened := <-done
+	elapsed := time.Since(begin).Seconds() + 1
+	// The burst, and what the rates allow since.
+	if most := 256 + int(64*elapsed); opened == 0 || opened > most {
+		t.Errorf("%d of %d opened, want some and %d at most", opened, opens, most)
+	}
+	if got, most := len(w.eventsOf(sshproxy.EventRefused)), 100+int(50*elapsed); got == 0 || got > most {
+		t.Errorf("%d refusals on record, want some and %d at most", got, most)
+	}
+	eventually(t, "every place is given back", func() bool { return w.proxy.Stats().ForwardsOpen == 0 })
 }

@@ -89,6 +89,8 @@ func (x *session) refuseLocal(nc ssh.NewChannel, to localTarget, err error) {
 	switch d := x.s.Authorize(x.result.Login); {
 	case err != nil:
 		reason += " in this form: " + err.Error()
+	case !d.Allow:
+		reason = d.Message()
 	case d.SSHRules() != nil && d.SSHRules().LocalForwarding != nil:
 		reason = fmt.Sprintf("policy %s does not allow forwarding to %s", strconv.Quote(d.Policy.Name), to.destination)
 	}

@@ -240,7 +240,10 @@ func (x *session) refuseListen(req *ssh.Request, e *listener, err error) {
 		detail = append(detail, "reason", reason)
 	default:
 		to := listenAddress(req.Type, req.Payload)
-		if rules != nil && rules.RemoteForwarding != nil {
+		if !d.Allow {
+			reason = d.Message()
+			detail = append(detail, "reason", reason)
+		} else if rules != nil && rules.RemoteForwarding != nil {
 			reason = "policy " + strconv.Quote(d.Policy.Name) + " does not allow forwarding of " + e.key.String() + " on the target"
 			detail = append(detail, "reason", reason)
 		} else {

@@ -34,9 +34,12 @@ func (f *Forwards) Uncovered(rules *access.SSHRules) string {
 	return ""
 }
 
-// claim is how a use begins: it is in the table first and only then measured by the rules of now, so that a change
-// of the rules meets it in the one place or in the other.
+// claim is how a use begins. It is measured by the rules of now twice: before it is in the table, since an attempt that was never
+// allowed is no reason to end a session, and after, so that a change of the rules meets it in the one place or in the other.
 func (f *Forwards) claim(u *use, rules func() *access.SSHRules) bool {
+	if !u.allowed(rules()) {
+		return false
+	}
 	f.mu.Lock()
 	f.uses[u] = struct{}{}
 	f.mu.Unlock()

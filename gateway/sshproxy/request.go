@@ -88,8 +88,12 @@ func parseExitStatus(payload []byte) (uint32, error) {
 
 func parseExitSignal(payload []byte) (exitSignal, error) { return unmarshal[exitSignal](payload) }
 
-// envAllowed is the list of variables that are passed on: language and colour. Everything else could change what a
-// program on the target does. TERM is part of a pty-req.
+// envAllowed is the list of variables that are passed on: language, colour, and the version of git's protocol. Everything
+// else could change what a program on the target does. sshd has a list of its own (AcceptEnv). TERM is part of a pty-req.
 func envAllowed(name string) bool {
-	return name == "LANG" || name == "COLORTERM" || (strings.HasPrefix(name, "LC_") && len(name) > 3)
+	switch name {
+	case "LANG", "LANGUAGE", "COLORTERM", "NO_COLOR", "GIT_PROTOCOL":
+		return true
+	}
+	return strings.HasPrefix(name, "LC_") && len(name) > 3
 }

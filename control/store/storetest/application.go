@@ -42,7 +42,12 @@ func (f *fixture) app(t *testing.T, w api.ApplicationWrite) api.Application {
 
 func policiesKeepTheirIdentity(t *testing.T, f *fixture) {
 	t.Helper()
-	a := f.app(t, sshApp("ssh", allow("one", "A@b.c", "root", "admin"), allow("two", "d@e.f")))
+	one := allow("one", "A@b.c", "root", "admin")
+	one.Connection.SSH.LocalForwarding = &api.LocalForwarding{Destinations: []string{"db.internal:5432", "unix:/run/app.sock"}}
+	one.Connection.SSH.RemoteForwarding = &api.RemoteForwarding{Listen: []string{"localhost:0"}}
+	one.Connection.SSH.AgentForwarding, one.Connection.SSH.X11Forwarding = true, true
+	one.Connection.SSH.MaxSessionDuration, one.Connection.SSH.IdleTimeout = "8h", "15m"
+	a := f.app(t, sshApp("ssh", one, allow("two", "d@e.f")))
 	var read api.Application
 	f.read(t, func(r *store.Reader) (err error) {
 		read, err = r.Application(f.ctx, a.ID)

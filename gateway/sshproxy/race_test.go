@@ -1,0 +1,5 @@
+//go:build race
+
+package sshproxy_test
+
+func init() { underRace = true }
