@@ -90,13 +90,14 @@ type Stats struct {
 	RequestsRefused       uint64 // other requests that were refused
 	RequestsThrottled     uint64 // waited for Limits.RequestsPerSecond
 	KeyExchangesThrottled uint64 // waited for Limits.KeyExchangesPerSecond
+	GlobalsOverLimit      uint64 // connections that were ended because more global requests waited than maxGlobalPending
 	EnvIgnored            uint64 // variables that were not on the list or over a limit
 	StrayStderrDiscards   uint64 // bytes that a client sent as extended data
 }
 
 type counters struct {
 	sessions, loginsAllowed, loginsRefused, loginsFailed, handshakesFailed, preAuthOverflows,
-	sessionsCut, channels, channelsOverLimit, forwards, forwardBytes, forwardsOverLimit, forwardingsRefused, requestsRefused, requestsThrottled, keyExchangesThrottled,
+	sessionsCut, channels, channelsOverLimit, forwards, forwardBytes, forwardsOverLimit, forwardingsRefused, requestsRefused, requestsThrottled, keyExchangesThrottled, globalsOverLimit,
 	envIgnored, strayStderr atomic.Uint64
 }
 
@@ -121,6 +122,7 @@ func (p *Proxy) Stats() Stats {
 		RequestsRefused:       c.requestsRefused.Load(),
 		RequestsThrottled:     c.requestsThrottled.Load(),
 		KeyExchangesThrottled: c.keyExchangesThrottled.Load(),
+		GlobalsOverLimit:      c.globalsOverLimit.Load(),
 		EnvIgnored:            c.envIgnored.Load(),
 		StrayStderrDiscards:   c.strayStderr.Load(),
 	}
