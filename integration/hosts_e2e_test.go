@@ -80,7 +80,7 @@ func (w *world) startSSHD(ctx context.Context, name, ns string) error {
 	if err != nil {
 		return err
 	}
-	script := fmt.Sprintf("mount --bind '%s' /root && hostname host-%s && exec %s -D -e -f '%s'", home, name, sshdPath, w.path("sshd-"+name))
+	script := fmt.Sprintf("mount --bind '%s' '%s' && hostname host-%s && exec %s -D -e -f '%s'", home, accountHome(), name, sshdPath, w.path("sshd-"+name))
 	p, err := w.start(ctx, "sshd-"+name, ns, "unshare", "--uts", "sh", "-c", script)
 	if err != nil {
 		return err

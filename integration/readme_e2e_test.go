@@ -139,7 +139,7 @@ func (r *reader) startWeb1(t *testing.T, ctx context.Context, dir string) {
 		"AuthorizedKeysFile none", "StrictModes no", "Subsystem sftp internal-sftp", "",
 	}, "\n"), 0o600)
 	p, err := lab.Start(ctx, lab.Command{Name: "web-1", LogDir: dir, Netns: r.ns, Args: []string{
-		"unshare", "--mount", "sh", "-c", fmt.Sprintf("mount --bind '%s' /root && exec %s -D -e -f '%s'", r.root, sshdPath, config),
+		"unshare", "--mount", "sh", "-c", fmt.Sprintf("mount --bind '%s' '%s' && exec %s -D -e -f '%s'", r.root, accountHome(), sshdPath, config),
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -45,8 +45,8 @@ func newDesk(t *testing.T, a *agent) *desk {
 func (d *desk) command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	// The home is mounted where the account database says, since ssh does not ask HOME.
-	script := `mount --bind "$0" /root && cd /root && HOME=/root exec "$@"`
-	all := append([]string{"unshare", "--mount", "sh", "-c", script, d.home}, args...)
+	script := `home=$1; shift; mount --bind "$0" "$home" && cd "$home" && HOME=$home exec "$@"`
+	all := append([]string{"unshare", "--mount", "sh", "-c", script, d.home, accountHome()}, args...)
 	return lab.Command{Netns: d.a.w.net.client, Args: all}.Exec(t.Context())
 }
 
@@ -113,7 +113,7 @@ func TestReach_SSHConfig(t *testing.T) {
 		if err := os.WriteFile(evil, fmt.Appendf(nil, "Include ~/.ssh/weft/config\nHost q\n  HostName \"x'$(touch %s)'\"\n", mark), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, _, err := d.run(t, "", "ssh", "-F", "/root/evil", "-o", "ConnectTimeout=1", "q", "true")
+		_, _, err := d.run(t, "", "ssh", "-F", filepath.Join(accountHome(), "evil"), "-o", "ConnectTimeout=1", "q", "true")
 		if _, serr := os.Stat(mark); err == nil || !errors.Is(serr, os.ErrNotExist) {
 			t.Errorf("ssh: %v; the mark: %v", err, serr)
 		}
@@ -218,7 +218,7 @@ git clone -q root@host-a.a:repo.git clone 2>/dev/null
 cd clone
 git -c user.name=x -c user.email=x@y.z commit -q --allow-empty -m first
 git push -q origin HEAD:main
-git ls-remote ssh://root@host-a.a/root/repo.git main`
+git ls-remote "ssh://root@host-a.a$HOME/repo.git" main`
 	if out := d.must(t, "", "sh", "-c", script); !strings.HasSuffix(out, "\trefs/heads/main\n") {
 		t.Errorf("got %q", out)
 	}
@@ -228,7 +228,7 @@ git ls-remote ssh://root@host-a.a/root/repo.git main`
 // channels beside it.
 func (d *desk) editor(t *testing.T) {
 	t.Helper()
-	cmd := d.command(t, "ssh", "-T", "-M", "-S", "/root/master", "-D", "127.0.0.1:18080", "-o", "ConnectTimeout=15", "root@host-a.a", "sh")
+	cmd := d.command(t, "ssh", "-T", "-M", "-S", "master", "-D", "127.0.0.1:18080", "-o", "ConnectTimeout=15", "root@host-a.a", "sh")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +247,7 @@ func (d *desk) editor(t *testing.T) {
 	for i := range 20 {
 		wg.Go(func() {
 			want := fmt.Sprintf("channel %d of host-a\n", i)
-			got, e, err := d.run(t, want, "ssh", "-S", "/root/master", "root@host-a.a", "cat")
+			got, e, err := d.run(t, want, "ssh", "-S", "master", "root@host-a.a", "cat")
 			if err != nil || got != want {
 				t.Errorf("channel %d: %q, %v %s", i, got, err, e)
 			}

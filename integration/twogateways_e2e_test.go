@@ -88,7 +88,7 @@ func TestHostIdentity(t *testing.T) {
 		if err == nil || !strings.Contains(stderr, "Host key verification failed") {
 			t.Errorf("%v; stderr %q", err, stderr)
 		}
-		out := d.must(t, "", append(line, "-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile=/root/plain", "root@host-a.a", "hostname")...)
+		out := d.must(t, "", append(line, "-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile=~/plain", "root@host-a.a", "hostname")...)
 		if out != "host-a\n" {
 			t.Errorf("by the plain key: %q", out)
 		}

@@ -53,8 +53,10 @@ func (x *session) serverConfig(ctx context.Context) *ssh.ServerConfig {
 		// when the connection is gone, as netcat does.
 		cfg.MaxAuthTries = 1
 	}
+	cfg.KeyExchanges = serverKeyExchanges(cfg.KeyExchanges)
+	exchanges := newKeyExchangeLimiter(x.p.limits)
 	for _, k := range slices.Concat(x.p.hostKeys, x.p.certs()) {
-		cfg.AddHostKey(k)
+		cfg.AddHostKey(x.pace(k, exchanges))
 	}
 	return cfg
 }
@@ -169,6 +171,7 @@ func (x *session) dialUpstream(ctx context.Context, user string) error {
 
 func (x *session) clientConfig(user string, signer ssh.Signer, l *upstreamLogin, kex *time.Timer) *ssh.ClientConfig {
 	banners := 0
+	exchanges := newKeyExchangeLimiter(x.p.limits)
 	return &ssh.ClientConfig{
 		Config:            sshConfig(),
 		User:              user,
@@ -178,6 +181,7 @@ func (x *session) clientConfig(user string, signer ssh.Signer, l *upstreamLogin,
 		HostKeyCallback: callback(func(key ssh.PublicKey) error {
 			l.reached = true
 			kex.Stop()
+			x.paceKeys(exchanges)
 			l.hostKeyErr = x.s.CheckHostKey(key)
 			return l.hostKeyErr
 		}),

@@ -70,10 +70,15 @@ func (x *session) serveGlobal(ctx context.Context, reqs <-chan *ssh.Request) {
 			x.global(ctx, req)
 		}
 	})
+	ended := false
 	for req := range reqs {
 		select {
 		case queue <- req:
 		default: // no client asks for that much without waiting for an answer
+			if !ended {
+				x.p.stats.globalsOverLimit.Add(1)
+			}
+			ended = true
 			_ = x.client.Close()
 		}
 	}

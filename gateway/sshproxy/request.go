@@ -56,11 +56,15 @@ func parseCommand(payload []byte, limit int) (string, error) {
 
 func parseSubsystem(payload []byte) (string, error) {
 	m, err := unmarshal[struct{ Name string }](payload)
-	if err == nil && (m.Name == "" || len(m.Name) > maxSubsystemBytes) {
-		err = errors.New("the subsystem's name is empty or too long")
+	if err == nil && (m.Name == "" || len(m.Name) > maxSubsystemBytes || strings.ContainsFunc(m.Name, notInNames)) {
+		err = fmt.Errorf("the subsystem's name %q is empty, too long, or no name in SSH", short(m.Name))
 	}
 	return m.Name, err
 }
+
+// notInNames says of a character that it is not in the names of SSH (RFC 4250 section 4.6.1). sshd takes a NUL for the
+// end of one, so that "sftp" with a NUL behind it would be served, and not be recorded as file transfer.
+func notInNames(r rune) bool { return r <= ' ' || r >= 0x7f }
 
 func parseSignal(payload []byte) (string, error) {
 	m, err := unmarshal[struct{ Name string }](payload)

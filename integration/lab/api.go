@@ -132,6 +132,7 @@ type Application struct {
 	Protocol  string
 	Emails    []string
 	Usernames []string // SSH only
+	Forwards  []string // SSH only: destinations of local forwarding; none: it is not allowed
 }
 
 func (p Application) body() any {
@@ -141,7 +142,11 @@ func (p Application) body() any {
 	}
 	policy := map[string]any{"name": "allow " + strings.Join(p.Emails, ", "), "decision": "allow", "precedence": 1, "include": include}
 	if p.Protocol == "SSH" {
-		policy["connection_rules"] = map[string]any{"ssh": map[string]any{"usernames": p.Usernames}}
+		rules := map[string]any{"usernames": p.Usernames}
+		if len(p.Forwards) > 0 {
+			rules["local_forwarding"] = map[string]any{"destinations": p.Forwards}
+		}
+		policy["connection_rules"] = map[string]any{"ssh": rules}
 	}
 	return map[string]any{
 		"name": p.Name, "type": "infrastructure",
