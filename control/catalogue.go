@@ -224,6 +224,8 @@ var tagText = map[string]string{
 	string(areaApps):          "Applications, policies, rule groups, identity.",
 	string(areaSSH):           "The certificate authorities of SSH.",
 	string(areaAccount):       "The audit log.",
+	string(areaTokens):        "Credentials by which machines enrol without a user.",
+	string(areaIdentity):      "Who vouches for users.",
 	string(areaTunnel):        "Tunnels, virtual networks, routes.",
 	string(areaWeft):          "Enrolment, gateways, explanations.",
 	PermissionAll:             "What only a token for everything opens.",

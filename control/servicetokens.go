@@ -62,14 +62,27 @@ const (
 	headerClientSecret = "CF-Access-Client-Secret"
 )
 
-// serviceTokenOf is the pair that a request presents, in headers or as the key of an enrolment string: "client ID:secret".
+// A pair as the key of an enrolment string, which has no room for the dot of a client ID.
+const (
+	tokenKeyPrefix = "weft_svc_"
+	clientIDSuffix = ".access"
+)
+
+// tokenKey is a pair as the key of an enrolment string.
+func tokenKey(p api.ServiceTokenPair) api.Secret {
+	return api.Secret(tokenKeyPrefix + strings.TrimSuffix(p.ClientID, clientIDSuffix) + "_" + string(p.ClientSecret))
+}
+
+// serviceTokenOf is the pair that a request presents, in headers or as the key of an enrolment string.
 func serviceTokenOf(q *call, key string) (id, secret string, err error) {
 	id, secret = q.r.Header.Get(headerClientID), q.r.Header.Get(headerClientSecret)
 	if id == "" && secret == "" {
-		if before, after, ok := strings.Cut(key, ":"); ok {
-			return before, after, nil
+		rest, ok := strings.CutPrefix(key, tokenKeyPrefix)
+		if !ok {
+			return "", "", nil
 		}
-		return "", "", nil
+		id, secret, _ = strings.Cut(rest, "_")
+		return id + clientIDSuffix, secret, nil
 	}
 	if id == "" || secret == "" || key != "" {
 		return "", "", kind.New(kind.Invalid, "an enrolment needs either a key or both of the headers %s and %s", headerClientID, headerClientSecret)

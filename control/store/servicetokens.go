@@ -302,6 +302,22 @@ func (tx *Tx) useServiceToken(ctx context.Context, clientID, secret string) (ser
 	return t, err
 }
 
+// CheckServiceToken finds the token of a pair that is in force; a pair that is not is kind.Invalid, for it is no credential of the
+// caller. It writes an audit event: whoever asks may hand the pair on.
+func (tx *Tx) CheckServiceToken(ctx context.Context, clientID, secret string) (api.ServiceToken, error) {
+	t, err := tx.useServiceToken(ctx, clientID, secret)
+	if k, ok := asKind(err); ok && k.Kind == kind.Unauthenticated {
+		return t.ServiceToken, kind.Field("/client_secret", "%s", k.Message)
+	}
+	if err != nil {
+		return t.ServiceToken, err
+	}
+	return t.ServiceToken, tx.audit(ctx, "service_token.enrolment_string", "service_tokens", t.ID, t.ServiceToken)
+}
+
+// TokenEmail is under what address devices of service tokens are shown.
+func TokenEmail(authDomain string) string { return "non_identity@" + authDomain }
+
 // EnrolByServiceToken registers a device for which no user stands, only the token. It returns the device's token.
 func (tx *Tx) EnrolByServiceToken(ctx context.Context, clientID, secret, authDomain string, in NewDevice) (Device, string, error) {
 	t, err := tx.useServiceToken(ctx, clientID, secret)
@@ -314,7 +330,7 @@ func (tx *Tx) EnrolByServiceToken(ctx context.Context, clientID, secret, authDom
 		return Device{}, "", err
 	}
 	if !known {
-		u = User{User: api.User{ID: newID(), Email: "non_identity@" + authDomain, Name: t.Name, CreatedAt: tx.at, UpdatedAt: tx.at}, ServiceTokenID: t.ID}
+		u = User{User: api.User{ID: newID(), Email: TokenEmail(authDomain), Name: t.Name, CreatedAt: tx.at, UpdatedAt: tx.at}, ServiceTokenID: t.ID}
 		if _, err := tx.exec(ctx, `INSERT INTO users (id, email, email_key, name, group_list, created_at, updated_at, service_token_id)
 			VALUES ($1, $2, $3, $4, '[]', $5, $5, $6)`, u.ID, u.Email, "service token "+t.ID, u.Name, tx.at, t.ID); err != nil {
 			return Device{}, "", err
