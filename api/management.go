@@ -136,16 +136,19 @@ type ApplicationWrite struct {
 
 // Policy is a policy of an application.
 type Policy struct {
-	ID         string           `json:"id"`
-	Name       string           `json:"name"`
-	Decision   string           `json:"decision"`
-	Precedence int              `json:"precedence"`
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Decision string `json:"decision"`
+	// Precedence is the policy's place in its application; a reusable policy by itself has none.
+	Precedence int              `json:"precedence,omitempty"`
 	Include    []access.Rule    `json:"include"`
 	Exclude    []access.Rule    `json:"exclude"`
 	Require    []access.Rule    `json:"require"`
 	Connection *ConnectionRules `json:"connection_rules,omitempty"`
-	CreatedAt  string           `json:"created_at"`
-	UpdatedAt  string           `json:"updated_at"`
+	// Reusable says that the application only refers to it; it is changed at /access/policies.
+	Reusable  bool   `json:"reusable,omitempty"`
+	CreatedAt string `json:"created_at"`
+	UpdatedAt string `json:"updated_at"`
 }
 
 // PolicyWrite creates or replaces a policy. Precedence 0 asks for the next free one.
@@ -251,6 +254,8 @@ type User struct {
 	CreatedAt         string  `json:"created_at"`
 	UpdatedAt         string  `json:"updated_at"`
 	RevokedAt         *string `json:"revoked_at"`
+	// LastSuccessfulLogin is the last enrolment or SSH login on record.
+	LastSuccessfulLogin *string `json:"last_successful_login,omitempty"`
 }
 
 // RevokeUser names the user to revoke.

@@ -39,6 +39,15 @@ func credential(r *http.Request) (string, error) {
 	}
 }
 
+// as is the caller as an actor.
+func (q *call) as(typ, id string) store.Actor {
+	a := store.Actor{Type: typ, ID: id, RequestID: q.id}
+	if q.addr.IsValid() {
+		a.IP = q.addr.String()
+	}
+	return a
+}
+
 func authNone(*Control, context.Context, *call) error { return nil }
 
 // authAs runs find in one state and notes its revision.
@@ -60,7 +69,7 @@ func (c *Control) authAs(ctx context.Context, q *call, find func(r *store.Reader
 func authAPI(c *Control, ctx context.Context, q *call) error {
 	err := c.authAs(ctx, q, func(r *store.Reader, token string) (err error) {
 		q.token, err = r.TokenBySecret(ctx, token)
-		q.actor = store.Actor{Type: "token", ID: q.token.ID}
+		q.actor = q.as("token", q.token.ID)
 		return err
 	})
 	if err != nil {
@@ -76,7 +85,7 @@ func authAPI(c *Control, ctx context.Context, q *call) error {
 func authDevice(c *Control, ctx context.Context, q *call) error {
 	return c.authAs(ctx, q, func(r *store.Reader, token string) (err error) {
 		q.device, err = r.DeviceByToken(ctx, token)
-		q.actor = store.Actor{Type: "device", ID: q.device.ID}
+		q.actor = q.as("device", q.device.ID)
 		return err
 	})
 }
@@ -84,7 +93,7 @@ func authDevice(c *Control, ctx context.Context, q *call) error {
 func authGateway(c *Control, ctx context.Context, q *call) error {
 	return c.authAs(ctx, q, func(r *store.Reader, token string) (err error) {
 		q.gateway, err = r.GatewayByToken(ctx, token)
-		q.actor = store.Actor{Type: "gateway", ID: q.gateway.ID}
+		q.actor = q.as("gateway", q.gateway.ID)
 		return err
 	})
 }
@@ -96,7 +105,7 @@ func authConnector(c *Control, ctx context.Context, q *call) error {
 			return kind.New(kind.Unauthenticated, "the connector token is malformed").WithCause(err)
 		}
 		q.tunnel, err = r.AuthenticateConnector(ctx, parsed)
-		q.actor = store.Actor{Type: "connector", ID: q.tunnel.ID}
+		q.actor = q.as("connector", q.tunnel.ID)
 		return err
 	})
 }

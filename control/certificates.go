@@ -45,6 +45,9 @@ func (c *Control) signCertificate(ctx context.Context, q *call) (answer, error) 
 		if !decision.Allow {
 			c.log.InfoContext(ctx, "certificate refused", "gateway_id", q.gateway.ID, "device_id", in.DeviceID, "session_id", in.SessionID,
 				"reason", string(decision.Reason))
+			if err := c.refusedLogin(ctx, q, in, v, d, decision); err != nil {
+				return answer{}, err
+			}
 			return answer{}, kind.New(kind.Denied, "%s (%s)", decision.Message(), decision.Reason)
 		}
 		var a answer
@@ -110,9 +113,40 @@ func (c *Control) issue(
 			record.PolicyID = decision.Policy.ID
 		}
 		// Written before the effect that it allows: no record, no certificate.
-		return tx.RecordCertificate(ctx, record)
+		if err := tx.RecordCertificate(ctx, record); err != nil {
+			return err
+		}
+		return tx.RecordAccess(ctx, loginEvent(in, v, d, decision))
 	})
 	return answer{result: out}, newer, err
+}
+
+// refusedLogin records a login that was refused, if the device is one that is known.
+func (c *Control) refusedLogin(ctx context.Context, q *call, in api.CertificateRequest, v *view, d *store.Device, decision access.Decision) error {
+	if d == nil {
+		return nil
+	}
+	return c.store.Update(ctx, q.actor, func(tx *store.Tx) error { return tx.RecordAccess(ctx, loginEvent(in, v, d, decision)) })
+}
+
+// loginEvent is a decision about a login as the access log has it.
+func loginEvent(in api.CertificateRequest, v *view, d *store.Device, decision access.Decision) store.AccessEvent {
+	e := store.AccessEvent{AccessEvent: api.AccessEvent{
+		Action: "login", Allowed: decision.Allow, UserEmail: d.Email, UserID: d.UserID, DeviceID: d.ID, IPAddress: d.SourceIP, Username: in.Login, Connection: "device",
+	}}
+	if i := v.identity[d.UserID]; i != nil && i.ServiceToken != "" {
+		e.Connection = "service_token"
+	}
+	if !decision.Allow {
+		e.Reason = string(decision.Reason)
+	}
+	if t := decision.Target; t != nil {
+		e.TargetID, e.AppDomain = string(t.ID), t.Hostname
+	}
+	if a := decision.Application; a != nil {
+		e.AppUID, e.AppName, e.AppAUD = a.ID, a.Name, a.AUD
+	}
+	return e
 }
 
 // userKeyTypes are the kinds of ephemeral keys that are signed.

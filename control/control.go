@@ -254,6 +254,7 @@ func (c *Control) Run(ctx context.Context) error {
 	wg.Go(func() { c.hub.run(ctx) })
 	wg.Go(func() { c.lastSeen.run(ctx, c.store, c.log) })
 	wg.Go(func() { c.lastUsed.run(ctx, c.store, c.log) })
+	wg.Go(func() { c.keepHouse(ctx) })
 	srv := c.server(ctx)
 	failed := make(chan error, 1)
 	wg.Go(func() {

@@ -68,9 +68,8 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		devices  = account + "/devices"
 		rules    = account + "/gateway/rules"
 		lists    = account + "/gateway/lists"
-		groups   = account + "/access/groups"
 	)
-	return map[string]serveFunc{
+	endpoints := map[string]serveFunc{
 		"GET " + api.PathManagement + "/user/tokens/verify": c.verifyToken,
 		"GET " + account + "/tokens/verify":                 c.verifyToken,
 
@@ -151,16 +150,11 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"DELETE " + lists + "/{id}":    c.deleteList,
 		"GET " + lists + "/{id}/items": c.listItems,
 
-		"GET " + groups:              c.listRuleGroups,
-		"POST " + groups:             c.createRuleGroup,
-		"GET " + groups + "/{id}":    c.getRuleGroup,
-		"PUT " + groups + "/{id}":    c.replaceRuleGroup,
-		"DELETE " + groups + "/{id}": c.deleteRuleGroup,
-
-		"GET " + users:           c.listUsers,
-		"GET " + users + "/{id}": c.getUser,
+		"GET " + users: c.listUsers,
 		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
 	}
+	c.accessEndpoints(endpoints, account)
+	return endpoints
 }
 
 func (c *Control) health(context.Context, *call) (answer, error) {

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"time"
 
 	"weft/api"
@@ -49,21 +50,43 @@ func (c *Control) enrol(ctx context.Context, q *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	q.actor = store.Actor{Type: "enrolment", ID: q.addr.String()}
+	clientID, clientSecret, err := serviceTokenOf(q, in.Key)
+	if err != nil {
+		return answer{}, err
+	}
+	q.actor = q.as("enrolment", q.addr.String())
 	var d store.Device
 	var token string
 	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
-		d, token, err = tx.Enrol(ctx, in.Key, store.NewDevice{
-			Name: in.DeviceName, OS: in.OS, Version: in.Version, PublicKey: key, SourceIP: q.addr.String(),
-		})
+		n := store.NewDevice{Name: in.DeviceName, OS: in.OS, Version: in.Version, PublicKey: key, SourceIP: q.addr.String()}
+		if clientID == "" {
+			d, token, err = tx.Enrol(ctx, in.Key, n)
+			return err
+		}
+		domain, err := c.authDomain(ctx, &tx.Reader)
+		if err != nil {
+			return err
+		}
+		d, token, err = tx.EnrolByServiceToken(ctx, clientID, clientSecret, domain, n)
 		return err
 	})
 	if err != nil {
-		return answer{}, err
+		return answer{}, errors.Join(err, c.refusedEnrolment(ctx, q, in.Key, clientID, clientSecret, err))
 	}
 	return answer{result: api.EnrolResponse{
 		AccountID: c.AccountID(), DeviceID: d.ID, RegistrationID: d.RegistrationID, Token: token, Email: d.Email, CAPEM: string(c.CAPEM()),
 	}}, nil
+}
+
+// refusedEnrolment records a refusal of one who was known.
+func (c *Control) refusedEnrolment(ctx context.Context, q *call, key, clientID, clientSecret string, refusal error) error {
+	k, ok := asKind(refusal)
+	if !ok || k.Kind == kind.Unavailable || k.Kind == kind.Internal {
+		return nil
+	}
+	return c.store.Update(ctx, q.actor, func(tx *store.Tx) error {
+		return tx.RecordRefusedEnrolment(ctx, key, clientID, clientSecret, q.addr.String(), k.Message)
+	})
 }
 
 // parsePublicKey reads a Curve25519 public key (RFC 7748) in base64 and returns its one spelling. A key of low order

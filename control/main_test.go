@@ -55,6 +55,13 @@ func (c *rawClient) do(t *testing.T, method, path, token, body string) reply {
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	return c.send(t, req)
+}
+
+// send sends a request and checks the form of its answer.
+func (c *rawClient) send(t *testing.T, req *http.Request) reply {
+	t.Helper()
+	method, path := req.Method, req.URL.Path
 	resp, err := c.http.Do(req)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)

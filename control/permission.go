@@ -18,6 +18,7 @@ const (
 	areaApps      area = "Access: Apps and Policies"
 	areaSSH       area = "Access: SSH Auditing"
 	areaTunnel    area = "Cloudflare Tunnel"
+	areaAccount   area = "Account Settings"    // the audit log
 	areaWeft      area = "Weft Administration" // enrolment keys, gateways: whoever has it can become anybody
 	// areaOwn is what every token may look at: itself.
 	areaOwn area = "own"
@@ -29,7 +30,7 @@ const PermissionAll = "All"
 // Permissions are the names of all permission groups.
 func Permissions() []string {
 	names := []string{PermissionAll}
-	for _, a := range []area{areaZeroTrust, areaApps, areaSSH, areaTunnel, areaWeft} {
+	for _, a := range []area{areaZeroTrust, areaApps, areaSSH, areaTunnel, areaAccount, areaWeft} {
 		names = append(names, a.read(), a.write())
 	}
 	return names
@@ -49,6 +50,9 @@ var areas = []struct {
 	{"/devices", areaZeroTrust},
 	{"/access/users", areaZeroTrust},
 	{"/access/organizations", areaZeroTrust},
+	{"/access/logs/", areaZeroTrust},
+	{"/audit_logs", areaAccount},
+	{"/logs/audit", areaAccount},
 	{"/access/gateway_ca", areaSSH},
 	{"/access/", areaApps},
 	{"/teamnet/", areaTunnel},

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"weft/access"
 	"weft/api"
@@ -32,62 +33,17 @@ func readRuleGroup(q *call) (api.RuleGroupWrite, error) {
 	return api.RuleGroupWrite{Name: in.Name, Include: in.Include, Exclude: in.Exclude, Require: in.Require}, nil
 }
 
-func (c *Control) listRuleGroups(ctx context.Context, q *call) (answer, error) {
-	p, err := q.page()
-	if err != nil {
-		return answer{}, err
+func ruleGroups() resource[api.RuleGroup, api.RuleGroupWrite] {
+	return resource[api.RuleGroup, api.RuleGroupWrite]{
+		read: readRuleGroup, list: listRuleGroups, get: (*store.Reader).RuleGroup,
+		create: (*store.Tx).CreateRuleGroup, replace: (*store.Tx).ReplaceRuleGroup, remove: (*store.Tx).DeleteRuleGroup,
 	}
-	var all []api.RuleGroup
-	err = c.store.View(ctx, func(r *store.Reader) (err error) {
-		all, err = r.RuleGroups(ctx, q.query.Get("search"))
-		return err
-	})
+}
+
+func listRuleGroups(ctx context.Context, r *store.Reader, q *call) ([]api.RuleGroup, error) {
+	all, err := r.RuleGroups(ctx, q.query.Get("search"))
 	if name := q.query.Get("name"); name != "" {
-		named := []api.RuleGroup{}
-		for _, g := range all {
-			if g.Name == name {
-				named = append(named, g)
-			}
-		}
-		all = named
+		all = slices.DeleteFunc(all, func(g api.RuleGroup) bool { return g.Name != name })
 	}
-	return slicePage(all, p), err
-}
-
-func (c *Control) getRuleGroup(ctx context.Context, q *call) (answer, error) {
-	var g api.RuleGroup
-	err := c.store.View(ctx, func(r *store.Reader) (err error) {
-		g, err = r.RuleGroup(ctx, q.params["id"])
-		return err
-	})
-	return answer{result: g}, err
-}
-
-func (c *Control) createRuleGroup(ctx context.Context, q *call) (answer, error) {
-	return c.writeRuleGroup(ctx, q, func(tx *store.Tx, in api.RuleGroupWrite) (api.RuleGroup, error) { return tx.CreateRuleGroup(ctx, in) })
-}
-
-func (c *Control) replaceRuleGroup(ctx context.Context, q *call) (answer, error) {
-	return c.writeRuleGroup(ctx, q, func(tx *store.Tx, in api.RuleGroupWrite) (api.RuleGroup, error) {
-		return tx.ReplaceRuleGroup(ctx, q.params["id"], in)
-	})
-}
-
-func (c *Control) writeRuleGroup(ctx context.Context, q *call, write func(*store.Tx, api.RuleGroupWrite) (api.RuleGroup, error)) (answer, error) {
-	in, err := readRuleGroup(q)
-	if err != nil {
-		return answer{}, err
-	}
-	var g api.RuleGroup
-	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
-		g, err = write(tx, in)
-		return err
-	})
-	return answer{result: g}, err
-}
-
-func (c *Control) deleteRuleGroup(ctx context.Context, q *call) (answer, error) {
-	id := q.params["id"]
-	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) error { return tx.DeleteRuleGroup(ctx, id) })
-	return answer{result: map[string]string{"id": id}}, err
+	return all, err
 }

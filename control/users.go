@@ -26,15 +26,6 @@ func (c *Control) listUsers(ctx context.Context, q *call) (answer, error) {
 	return paged(out, total, p), err
 }
 
-func (c *Control) getUser(ctx context.Context, q *call) (answer, error) {
-	var u store.User
-	err := c.store.View(ctx, func(r *store.Reader) (err error) {
-		u, err = r.User(ctx, q.params["id"])
-		return err
-	})
-	return answer{result: u.User}, err
-}
-
 // revokeUser ignores what clients may add about the devices: they are always revoked with their user.
 func (c *Control) revokeUser(ctx context.Context, q *call) (answer, error) {
 	var in api.RevokeUser

@@ -96,13 +96,9 @@ func (r *Reader) Applications(ctx context.Context, f ApplicationFilter) ([]api.A
 	if err != nil {
 		return nil, err
 	}
-	policies, err := collect(ctx, r.q, scanPolicy, `SELECT `+policyColumns+` FROM policies ORDER BY application_id, precedence, created_at, id`)
+	of, err := r.policiesOf(ctx, "")
 	if err != nil {
 		return nil, err
-	}
-	of := map[string][]api.Policy{}
-	for _, p := range policies {
-		of[p.application] = append(of[p.application], p.policy)
 	}
 	out := []api.Application{}
 	for _, a := range all {
@@ -125,9 +121,9 @@ func (r *Reader) Application(ctx context.Context, id string) (api.Application, e
 	if !ok {
 		return a, kind.New(kind.NotFound, "there is no application %q", id)
 	}
-	rows, err := collect(ctx, r.q, scanPolicy, `SELECT `+policyColumns+` FROM policies WHERE application_id = $1 ORDER BY precedence, created_at, id`, id)
-	for _, p := range rows {
-		a.Policies = append(a.Policies, p.policy)
+	of, err := r.policiesOf(ctx, id)
+	if ps := of[id]; ps != nil {
+		a.Policies = ps
 	}
 	return a, err
 }
@@ -147,7 +143,7 @@ func (tx *Tx) CreateApplication(ctx context.Context, in api.ApplicationWrite) (a
 		return a, kind.New(kind.Limit, "the account has reached its limit of %d applications", maxApplications)
 	}
 	if in.Policies != nil {
-		if a.Policies, err = tx.embeddedPolicies(nil, *in.Policies); err != nil {
+		if a.Policies, err = tx.embeddedPolicies(ctx, nil, *in.Policies); err != nil {
 			return a, err
 		}
 	}
@@ -177,7 +173,7 @@ func (tx *Tx) ReplaceApplication(ctx context.Context, id string, in api.Applicat
 	a := before
 	a.Name, a.Criteria = in.Name, in.Criteria
 	if in.Policies != nil {
-		if a.Policies, err = tx.embeddedPolicies(before.Policies, *in.Policies); err != nil {
+		if a.Policies, err = tx.embeddedPolicies(ctx, before.Policies, *in.Policies); err != nil {
 			return a, err
 		}
 	}
@@ -216,17 +212,21 @@ func (tx *Tx) DeleteApplication(ctx context.Context, id string) error {
 
 // putPolicies makes the rows of an application's policies those of a.
 func (tx *Tx) putPolicies(ctx context.Context, a api.Application) error {
-	if _, err := tx.exec(ctx, `DELETE FROM policies WHERE application_id = $1`, a.ID); err != nil {
-		return err
+	for _, table := range []string{"policies", "application_policies"} {
+		if _, err := tx.exec(ctx, `DELETE FROM `+table+` WHERE application_id = $1`, a.ID); err != nil {
+			return err
+		}
 	}
 	for _, p := range a.Policies {
-		var text [4]string
-		for i, v := range []any{p.Include, p.Exclude, p.Require, p.Connection} {
-			raw, err := json.Marshal(v)
-			if err != nil {
-				return fmt.Errorf("render policy: %w", err)
+		if p.Reusable {
+			if _, err := tx.exec(ctx, `INSERT INTO application_policies (application_id, policy_id, precedence) VALUES ($1, $2, $3)`, a.ID, p.ID, p.Precedence); err != nil {
+				return err
 			}
-			text[i] = string(raw)
+			continue
+		}
+		text, err := policyText(&p)
+		if err != nil {
+			return err
 		}
 		if _, err := tx.exec(ctx, `INSERT INTO policies (`+policyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 			a.ID, p.ID, p.Name, p.Decision, p.Precedence, text[0], text[1], text[2], text[3], p.CreatedAt, p.UpdatedAt); err != nil {
@@ -234,6 +234,18 @@ func (tx *Tx) putPolicies(ctx context.Context, a api.Application) error {
 		}
 	}
 	return nil
+}
+
+// policyText renders the rules of a policy as its columns hold them.
+func policyText(p *api.Policy) (text [4]string, err error) {
+	for i, v := range []any{p.Include, p.Exclude, p.Require, p.Connection} {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return text, fmt.Errorf("render policy: %w", err)
+		}
+		text[i] = string(raw)
+	}
+	return text, nil
 }
 
 // checkApplication checks a by the rules of the domain and against the other applications.

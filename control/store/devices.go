@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"weft/api"
 	"weft/internal/kind"
 	"weft/vnet"
 )
@@ -162,13 +163,18 @@ func (tx *Tx) Enrol(ctx context.Context, secret string, in NewDevice) (Device, s
 	if err != nil {
 		return Device{}, "", err
 	}
-	if err := checkNewDevice(in); err != nil {
-		return Device{}, "", err
-	}
 	// Whatever the key allows, the device was enrolled on the key's authority.
-	tx.actor = Actor{Type: "enrolment", ID: k.ID}
+	tx.actor.Type, tx.actor.ID = "enrolment", k.ID
 	u, err := tx.enrolUser(ctx, k)
 	if err != nil {
+		return Device{}, "", err
+	}
+	return tx.register(ctx, u, in)
+}
+
+// register adds a device of a user who has been identified. It returns the device's token.
+func (tx *Tx) register(ctx context.Context, u User, in NewDevice) (Device, string, error) {
+	if err := checkNewDevice(in); err != nil {
 		return Device{}, "", err
 	}
 	if u.ActiveDeviceCount >= maxDevicesPerUser {
@@ -188,7 +194,15 @@ func (tx *Tx) Enrol(ctx context.Context, secret string, in NewDevice) (Device, s
 		d.ID, d.RegistrationID, d.UserID, d.Name, d.OS, d.Version, d.PublicKey, HashToken(token), d.SourceIP, tx.at); err != nil {
 		return d, "", err
 	}
+	var err error
 	if d.BlockIndex, err = tx.allocateBlock(ctx, d.ID); err != nil {
+		return d, "", err
+	}
+	e := api.AccessEvent{Action: "enrol", Allowed: true, UserEmail: u.Email, UserID: u.ID, DeviceID: d.ID, IPAddress: d.SourceIP, Connection: "enrolment_key"}
+	if u.ServiceTokenID != "" {
+		e.Connection = "service_token"
+	}
+	if err := tx.RecordAccess(ctx, AccessEvent{AccessEvent: e}); err != nil {
 		return d, "", err
 	}
 	return d, token, tx.changed(ctx, Devices, "device.enrol", d.ID, d)

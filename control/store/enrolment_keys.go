@@ -79,6 +79,8 @@ func checkNewKey(in api.NewEnrolmentKey, ttl time.Duration) error {
 	return nil
 }
 
+const keyColumns = `id, email, name, group_list, max_uses, uses, created_at, expires_at, revoked_at`
+
 func scanKey(rs *sql.Rows) (EnrolmentKey, error) {
 	var k EnrolmentKey
 	var groups string
@@ -91,8 +93,7 @@ func scanKey(rs *sql.Rows) (EnrolmentKey, error) {
 // useKey spends one use of a key. The count and its check are one statement, so that of two enrolments that race for
 // the last use exactly one wins, on any engine.
 func (tx *Tx) useKey(ctx context.Context, secret string) (EnrolmentKey, error) {
-	k, ok, err := one(ctx, tx.q, scanKey, `SELECT id, email, name, group_list, max_uses, uses, created_at, expires_at, revoked_at
-		FROM enrolment_keys WHERE hash = $1`, HashToken(secret))
+	k, ok, err := one(ctx, tx.q, scanKey, `SELECT `+keyColumns+` FROM enrolment_keys WHERE hash = $1`, HashToken(secret))
 	if err != nil {
 		return k, err
 	}

@@ -12,29 +12,25 @@ import (
 
 // embeddedPolicies makes the policies of an application from an embedded list. An element that names a policy of
 // old by ID or, without an ID, stands at its place, keeps its identity; an element with nothing but an ID keeps the policy whole.
-func (tx *Tx) embeddedPolicies(old []api.Policy, in []api.PolicyWrite) ([]api.Policy, error) {
+// An element that names a reusable policy refers to it.
+func (tx *Tx) embeddedPolicies(ctx context.Context, old []api.Policy, in []api.PolicyWrite) ([]api.Policy, error) {
 	out := make([]api.Policy, 0, len(in))
 	used := map[string]bool{}
 	for i, w := range in {
 		at := "/policies/" + strconv.Itoa(i)
-		known, err := identify(old, i, w, at)
+		known, err := tx.identify(ctx, old, i, w, at)
 		if err != nil {
 			return nil, err
 		}
 		if used[known.ID] {
+			if known.Reusable {
+				return nil, kind.Field(at+"/id", "the reusable policy %q stands twice", clip(known.ID))
+			}
 			known = api.Policy{}
 		}
-		var p api.Policy
-		if w.ID != "" && w.Name == "" && w.Decision == "" && w.Include == nil {
-			p = known // a mere reference
-			if w.Precedence != 0 {
-				p.Precedence = w.Precedence
-			}
-		} else {
-			p = tx.policy(known, w)
-			if w.Precedence == 0 {
-				p.Precedence = i + 1
-			}
+		p, err := tx.embed(known, w, i, at)
+		if err != nil {
+			return nil, err
 		}
 		used[p.ID] = true
 		out = append(out, p)
@@ -43,19 +39,43 @@ func (tx *Tx) embeddedPolicies(old []api.Policy, in []api.PolicyWrite) ([]api.Po
 	return out, nil
 }
 
-func identify(old []api.Policy, i int, w api.PolicyWrite, at string) (api.Policy, error) {
+// embed makes the policy at i of a list out of what was known of it.
+func (tx *Tx) embed(known api.Policy, w api.PolicyWrite, i int, at string) (api.Policy, error) {
+	mere := w.ID != "" && w.Name == "" && w.Decision == "" && w.Include == nil
+	p := known
+	switch {
+	case known.Reusable && !mere && !sameContent(known, tx.policy(known, w)):
+		return p, kind.Field(at, "policy %q is reusable and cannot be changed in an application", known.Name).
+			WithHint("change it for all its applications at /access/policies/%s, or refer to it by nothing but its ID", known.ID)
+	case known.Reusable:
+		p.Precedence = i + 1
+	case !mere:
+		p = tx.policy(known, w)
+		p.Precedence = i + 1
+	}
+	if w.Precedence != 0 {
+		p.Precedence = w.Precedence
+	}
+	return p, nil
+}
+
+// identify finds the policy that an element of a list is to be: one of old, a reusable one, or none yet.
+func (tx *Tx) identify(ctx context.Context, old []api.Policy, i int, w api.PolicyWrite, at string) (api.Policy, error) {
 	if w.ID == "" {
-		if i < len(old) {
+		if i < len(old) && !old[i].Reusable {
 			return old[i], nil
 		}
 		return api.Policy{}, nil
 	}
-	k := slices.IndexFunc(old, func(p api.Policy) bool { return p.ID == w.ID })
-	if k < 0 {
-		return api.Policy{}, kind.Field(at+"/id", "this application has no policy %q", w.ID).
-			WithHint("reusable policies are not supported; write the policy here in full")
+	if k := slices.IndexFunc(old, func(p api.Policy) bool { return p.ID == w.ID }); k >= 0 {
+		return old[k], nil
 	}
-	return old[k], nil
+	p, err := tx.ReusablePolicy(ctx, w.ID)
+	if kind.Is(err, kind.NotFound) {
+		return api.Policy{}, kind.Field(at+"/id", "there is no policy %q, neither in this application nor among the reusable ones", clip(w.ID)).
+			WithHint("write the policy here in full, or make a reusable one at /access/policies")
+	}
+	return p.Policy, err
 }
 
 // policy makes a policy from what was written; it keeps the identity of known, if that has one.
@@ -130,6 +150,10 @@ func (tx *Tx) ReplacePolicy(ctx context.Context, application, id string, w api.P
 	if err != nil {
 		return api.Policy{}, err
 	}
+	if before.Policies[i].Reusable {
+		return api.Policy{}, kind.New(kind.Invalid, "policy %q is reusable and cannot be changed in an application", before.Policies[i].Name).
+			WithHint("change it for all its applications at /access/policies/%s", id)
+	}
 	if w.Precedence == 0 {
 		w.Precedence = before.Policies[i].Precedence
 	}
@@ -139,7 +163,7 @@ func (tx *Tx) ReplacePolicy(ctx context.Context, application, id string, w api.P
 	return p, tx.savePolicies(ctx, before, &a, i, "policy.update")
 }
 
-// DeletePolicy removes a policy for good.
+// DeletePolicy removes a policy for good; a reusable one only from this application.
 func (tx *Tx) DeletePolicy(ctx context.Context, application, id string) error {
 	before, err := tx.Application(ctx, application)
 	if err != nil {

@@ -100,9 +100,9 @@ func (tx *Tx) audit(ctx context.Context, action, objectType, objectID string, de
 		return err
 	}
 	tx.lastEvent = id
-	_, err = tx.exec(ctx, `INSERT INTO audit_events (id, revision, at, actor_type, actor_id, action, object_type, object_id, detail)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		id, int64(tx.revision), tx.at, tx.actor.Type, tx.actor.ID, action, objectType, objectID, string(raw))
+	_, err = tx.exec(ctx, `INSERT INTO audit_events (id, revision, at, actor_type, actor_id, action, object_type, object_id, detail, actor_ip)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		id, int64(tx.revision), tx.at, tx.actor.Type, tx.actor.ID, action, objectType, objectID, string(raw), tx.actor.IP)
 	return err
 }
 

@@ -184,20 +184,33 @@ func checkGroupRefs(groups []access.RuleGroup, lists []ruleList) error {
 
 // ruleGroupUsers names up to ten policies and groups that refer to a group.
 func (tx *Tx) ruleGroupUsers(ctx context.Context, id string) ([]string, error) {
-	refers := func(lists ...[]access.Rule) bool {
-		return slices.ContainsFunc(slices.Concat(lists...), func(r access.Rule) bool {
-			to, ok := r.GroupID()
-			return ok && to == id
-		})
+	refers := func(r access.Rule) bool {
+		to, ok := r.GroupID()
+		return ok && to == id
 	}
+	return tx.ruleUsers(ctx, refers)
+}
+
+// ruleUsers names up to ten policies and groups that have a rule of which refers says so.
+func (tx *Tx) ruleUsers(ctx context.Context, refers func(access.Rule) bool) ([]string, error) {
+	any3 := func(lists ...[]access.Rule) bool { return slices.ContainsFunc(slices.Concat(lists...), refers) }
 	var users []string
 	groups, err := tx.RuleGroups(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	for _, g := range groups {
-		if refers(g.Include, g.Exclude, g.Require) {
+		if any3(g.Include, g.Exclude, g.Require) {
 			users = append(users, fmt.Sprintf("rule group %s (%s)", g.Name, g.ID))
+		}
+	}
+	reusable, err := tx.ReusablePolicies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range reusable {
+		if any3(p.Include, p.Exclude, p.Require) {
+			users = append(users, fmt.Sprintf("reusable policy %s (%s)", p.Name, p.ID))
 		}
 	}
 	apps, err := tx.Applications(ctx, ApplicationFilter{})
@@ -206,7 +219,7 @@ func (tx *Tx) ruleGroupUsers(ctx context.Context, id string) ([]string, error) {
 	}
 	for _, a := range apps {
 		for _, p := range a.Policies {
-			if refers(p.Include, p.Exclude, p.Require) {
+			if !p.Reusable && any3(p.Include, p.Exclude, p.Require) {
 				users = append(users, fmt.Sprintf("policy %s of application %s (%s)", p.Name, a.Name, a.ID))
 			}
 		}

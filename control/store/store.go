@@ -34,6 +34,8 @@ type Config struct {
 	Key []byte
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// MaxAccessEvents bounds the access log; 0 means 100,000.
+	MaxAccessEvents int
 }
 
 // Store is an open account. It is safe for concurrent use.
@@ -44,6 +46,8 @@ type Store struct {
 	account     Account
 	changed     chan struct{}
 	impact      func([]Change) any
+	// maxAccessEvents bounds the access log.
+	maxAccessEvents int
 }
 
 // Open opens, creates or migrates the store. Close it.
@@ -55,6 +59,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{box: b, now: cfg.Now, changed: make(chan struct{}, 1)}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.maxAccessEvents = cfg.MaxAccessEvents; s.maxAccessEvents <= 0 {
+		s.maxAccessEvents = maxAccessEvents
 	}
 	if err := private(cfg.Path); err != nil {
 		return nil, err
@@ -165,8 +172,10 @@ func (s *Store) View(ctx context.Context, fn func(*Reader) error) error {
 
 // Actor is who writes.
 type Actor struct {
-	Type string // "token", "device", "gateway", "enrolment", "system"
+	Type string // "token", "device", "gateway", "enrolment", "service_token", "system"
 	ID   string
+	// IP is where the request came from, RequestID its ID; "" for what no request asked for.
+	IP, RequestID string
 }
 
 // System is the actor of what the control plane does by itself.

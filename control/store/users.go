@@ -16,31 +16,41 @@ import (
 type User struct {
 	api.User
 	Groups []string
+	// ServiceTokenID is that of the token for which the row stands; "" for a person.
+	ServiceTokenID string
 }
 
 // UserFilter selects users; zero fields select all. Emails and names are compared without case.
 type UserFilter struct{ Email, Name, Search string }
 
 const userColumns = `u.id, u.email, u.name, u.group_list, u.created_at, u.updated_at, u.revoked_at,
+	u.service_token_id, (SELECT MAX(e.at) FROM access_events e WHERE e.user_id = u.id AND e.allowed = 1),
 	(SELECT COUNT(*) FROM devices d WHERE d.user_id = u.id AND d.revoked_at IS NULL AND d.deleted_at IS NULL)`
 
 func scanUser(rs *sql.Rows) (User, error) {
 	var u User
 	var groups string
-	if err := rs.Scan(&u.ID, &u.Email, &u.Name, &groups, &u.CreatedAt, &u.UpdatedAt, &u.RevokedAt, &u.ActiveDeviceCount); err != nil {
+	if err := rs.Scan(&u.ID, &u.Email, &u.Name, &groups, &u.CreatedAt, &u.UpdatedAt, &u.RevokedAt, &u.ServiceTokenID, &u.LastSuccessfulLogin,
+		&u.ActiveDeviceCount); err != nil {
 		return u, err
 	}
+	u.fill()
+	return u, json.Unmarshal([]byte(groups), &u.Groups)
+}
+
+// fill sets the fields that follow from others.
+func (u *User) fill() {
 	u.UID, u.SeatUID = u.ID, u.ID
 	u.AccessSeat = u.RevokedAt == nil
 	u.GatewaySeat = u.AccessSeat
-	return u, json.Unmarshal([]byte(groups), &u.Groups)
 }
 
 // ListUsers lists by email; total counts all pages.
 func (r *Reader) ListUsers(ctx context.Context, f UserFilter, p Page) (list []User, total int, err error) {
 	var w where
+	w.deletedAs("u.deleted_at", nil)
 	if f.Email != "" {
-		w.add(`u.email_key = ?`, emailKey(f.Email))
+		w.add(`(u.email_key = ? OR u.service_token_id <> '' AND u.email = ?)`, emailKey(f.Email), f.Email)
 	}
 	if f.Name != "" {
 		w.add(`LOWER(u.name) = ?`, nameKey(f.Name))
@@ -59,7 +69,7 @@ func (r *Reader) ListUsers(ctx context.Context, f UserFilter, p Page) (list []Us
 
 // User finds one.
 func (r *Reader) User(ctx context.Context, id string) (User, error) {
-	u, ok, err := one(ctx, r.q, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.id = $1`, id)
+	u, ok, err := one(ctx, r.q, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.id = $1 AND u.deleted_at IS NULL`, id)
 	if err == nil && !ok {
 		return u, kind.New(kind.NotFound, "there is no user %q", id)
 	}
@@ -90,16 +100,38 @@ func (tx *Tx) RevokeUser(ctx context.Context, email string) error {
 	if _, err := tx.exec(ctx, `UPDATE users SET revoked_at = $1, updated_at = $1 WHERE id = $2`, tx.at, u.ID); err != nil {
 		return err
 	}
-	devices, err := tx.activeRegistrations(ctx, `user_id = $1`, u.ID)
+	devices, err := tx.revokeDevicesOf(ctx, u.ID)
 	if err != nil {
 		return err
 	}
+	return tx.changed(ctx, Users, "user.revoke", u.ID, map[string]any{"email": u.Email, "devices": devices, "enrolment_keys": keys})
+}
+
+// revokeDevicesOf ends the registrations of a user and returns how many there were.
+func (tx *Tx) revokeDevicesOf(ctx context.Context, user string) (int, error) {
+	devices, err := tx.activeRegistrations(ctx, `user_id = $1`, user)
+	if err != nil {
+		return 0, err
+	}
 	for _, d := range devices {
 		if err := tx.revokeDevice(ctx, d); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return tx.changed(ctx, Users, "user.revoke", u.ID, map[string]any{"email": u.Email, "devices": len(devices), "enrolment_keys": keys})
+	return len(devices), nil
+}
+
+// retireUser ends a user for good: the registrations are revoked, and the row stays only for what names it.
+func (tx *Tx) retireUser(ctx context.Context, u User) error {
+	devices, err := tx.revokeDevicesOf(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.exec(ctx, `UPDATE users SET revoked_at = COALESCE(revoked_at, $1), deleted_at = $1, updated_at = $1, email_key = $2 WHERE id = $3`,
+		tx.at, "deleted "+u.ID, u.ID); err != nil {
+		return err
+	}
+	return tx.changed(ctx, Users, "user.delete", u.ID, map[string]any{"email": u.Email, "devices": devices})
 }
 
 // enrolUser makes the user of an enrolment key known, and no longer revoked: a usable key is an administrator's word.
@@ -145,13 +177,16 @@ func groupText(groups []string) string {
 
 // Identities are the users as the policy sees them.
 func (r *Reader) Identities(ctx context.Context) ([]access.Identity, error) {
-	users, err := collect(ctx, r.q, scanUser, `SELECT `+userColumns+` FROM users u ORDER BY u.id`)
+	users, err := collect(ctx, r.q, scanUser, `SELECT `+userColumns+` FROM users u WHERE u.deleted_at IS NULL ORDER BY u.id`)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]access.Identity, len(users))
 	for i, u := range users {
 		out[i] = access.Identity{UserID: u.ID, Email: u.Email, Name: u.Name, Revoked: u.RevokedAt != nil}
+		if u.ServiceTokenID != "" { // nobody's address, so that no rule about addresses can match
+			out[i].Email, out[i].ServiceToken = "", u.ServiceTokenID
+		}
 		for _, g := range u.Groups {
 			group := access.Group{ID: g, Name: g}
 			if strings.Contains(g, "@") {

@@ -72,6 +72,12 @@ func Run(t *testing.T, open Open) {
 		"NetworkRulesHaveTheirOrder":         networkRulesHaveTheirOrder,
 		"ListsInUseStay":                     listsInUseStay,
 		"RuleGroupsInUseStay":                ruleGroupsInUseStay,
+		"ReusablePoliciesAreShared":          reusablePoliciesAreShared,
+		"ServiceTokensLive":                  serviceTokensLive,
+		"ProviderSecretsStay":                providerSecretsStay,
+		"OneOrganization":                    oneOrganization,
+		"UsersComeAndGo":                     usersComeAndGo,
+		"LogsAreFiltered":                    logsAreFiltered,
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := NewClock()
