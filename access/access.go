@@ -40,6 +40,8 @@ type Device struct {
 	// SourceIP is the public address it connects from, Country its ISO 3166-1 alpha-2 code; zero: unknown.
 	SourceIP netip.Addr
 	Country  string
+	// Networks are the virtual networks that it may use; nil: all.
+	Networks []vnet.ID
 	Revoked  bool
 }
 
@@ -109,6 +111,7 @@ const (
 	IdentityRevoked   Reason = "identity_revoked"    //
 	DeviceUnknown     Reason = "device_unknown"      //
 	DeviceRevoked     Reason = "device_revoked"      //
+	VNETNotPermitted  Reason = "vnet_not_permitted"  // the device may not use the virtual network
 	NoTarget          Reason = "no_target"           // no target at that address in that VNET
 	NoApplication     Reason = "no_application"      // no application covers the target at that port and transport
 	NoPolicy          Reason = "no_policy"           // no policy's include rules match

@@ -20,13 +20,15 @@
 //  2. The identity is known: it has a user or a service token
 //     (identity_unknown), and is not revoked (identity_revoked).
 //  3. The device is known: it has an ID (device_unknown), and is not revoked
-//     (device_revoked).
+//     (device_revoked). It may use the query's virtual network
+//     (vnet_not_permitted).
 //  4. The destination's address, in the query's VNET, belongs to a target
 //     (no_target). An IPv4-mapped address and one with a zone belong to none.
 //     Before what follows, network rules have their say (below; network_blocked).
 //  5. An application covers the target at the port: one of its criteria has the
-//     port, and for each of the criteria's attributes the target has one of the
-//     values; and the port's protocol runs over the transport (no_application).
+//     port and selects the target: by attributes, of each of which the target has
+//     one of the values, or by any of include, all of require and none of exclude
+//     entries of attributes; and the port's protocol runs over the transport (no_application).
 //     Criteria are compared with what targets are called now, so a new target
 //     with a hostname is covered at once, and a renamed one no longer.
 //  6. One policy of one of these applications grants.

@@ -1,6 +1,11 @@
 package access
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+
+	"weft/vnet"
+)
 
 // Evaluate decides. A nil snapshot, identity or device denies. It allocates
 // nothing, keeps nothing of q, and its cost does not grow with the number of
@@ -8,6 +13,10 @@ import "math/bits"
 func Evaluate(s *Snapshot, q Query) Decision {
 	d := Decision{Revision: s.Revision()}
 	if d.Reason = admit(s, q.Identity, q.Device); d.Reason != Allowed {
+		return d
+	}
+	if !q.Device.mayUse(q.VNET) {
+		d.Reason = VNETNotPermitted
 		return d
 	}
 	cov, reason := s.locate(&d, q)
@@ -47,6 +56,9 @@ func admit(s *Snapshot, id *Identity, dev *Device) Reason {
 	}
 	return Allowed
 }
+
+// mayUse reports whether the device may use a virtual network.
+func (d *Device) mayUse(n vnet.ID) bool { return d.Networks == nil || slices.Contains(d.Networks, n) }
 
 // locate finds the target at q's destination and what covers it there.
 func (s *Snapshot) locate(d *Decision, q Query) (*cover, Reason) {

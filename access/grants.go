@@ -12,7 +12,7 @@ import (
 // of evaluation. There are none for a relayed protocol or when q is denied.
 func Grants(s *Snapshot, q Query) []Grant {
 	var d Decision
-	if admit(s, q.Identity, q.Device) != Allowed {
+	if admit(s, q.Identity, q.Device) != Allowed || !q.Device.mayUse(q.VNET) {
 		return nil
 	}
 	c, reason := s.locate(&d, q)
@@ -83,12 +83,24 @@ func Entries(s *Snapshot, id *Identity, d *Device) []targets.Entry {
 			continue
 		}
 		for j, c := range set.covers {
-			if a := answers[c]; a.allow && s.network.opens(id, d, s.index.Get(i), c.protocol, set.ports[j]) {
-				entries = append(entries, targets.Entry{Target: *s.index.Get(i), Protocol: c.protocol, Port: set.ports[j], Usernames: a.usernames})
+			t := s.index.Get(i)
+			if a := answers[c]; a.allow && s.network.opens(id, d, t, c.protocol, set.ports[j]) {
+				entries = append(entries, targets.Entry{Target: d.sees(t), Protocol: c.protocol, Port: set.ports[j], Usernames: a.usernames})
 			}
 		}
 	}
 	return entries
+}
+
+// sees returns t without the addresses in virtual networks that the device may not use.
+func (d *Device) sees(t *targets.Target) targets.Target {
+	c := *t
+	for _, a := range [...]**targets.Address{&c.IPv4, &c.IPv6} {
+		if *a != nil && !d.mayUse((*a).VNET) {
+			*a = nil
+		}
+	}
+	return c
 }
 
 // answer is what an identity may do with a cover.

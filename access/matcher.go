@@ -17,10 +17,12 @@ type matcher struct {
 	tags   []string               // the tags that criteria ask for, sorted
 }
 
-// criterion is one of the criteria of an application, less its hostnames.
+// criterion is one alternative of the criteria of an application, less its hostnames.
 type criterion struct {
 	pair
-	tags targets.Criteria
+	tags targets.Selector
+	// narrow are the criteria when they also require or exclude, else nil.
+	narrow *targets.Criteria
 }
 
 // pair is a port at which an application covers a target.
@@ -37,26 +39,49 @@ func (c *compiler) newMatcher() *matcher {
 	tags := make(map[string]bool)
 	for ordinal, a := range c.apps {
 		for i := range a.Criteria {
-			cr := criterion{pair: pair{a.Criteria[i].Port, int32(ordinal), a.Criteria[i].Protocol}, tags: a.Criteria[i].Clone()}
-			hosts, asks := cr.tags.Attributes[attributeHostname]
-			delete(cr.tags.Attributes, attributeHostname)
-			for k := range cr.tags.Attributes {
-				tags[k] = true
-			}
-			if !asks {
-				m.others = append(m.others, cr)
-			}
-			unique := make(map[string]bool, len(hosts))
-			for _, h := range hosts {
-				unique[targets.FoldHostname(h)] = true
-			}
-			for h := range unique {
-				m.byHost[h] = append(m.byHost[h], cr)
-			}
+			m.addCriteria(&a.Criteria[i], int32(ordinal), tags)
 		}
 	}
 	m.tags = slices.Sorted(maps.Keys(tags))
 	return m
+}
+
+// addCriteria adds every alternative of cr, and the tags that it asks for to tags.
+func (m *matcher) addCriteria(cr *targets.Criteria, app int32, tags map[string]bool) {
+	var narrow *targets.Criteria
+	if len(cr.Require)+len(cr.Exclude) > 0 {
+		narrow = cr
+	}
+	for _, list := range [...][]targets.Selector{cr.Alternatives(), cr.Require, cr.Exclude} {
+		for _, s := range list {
+			for k := range s {
+				tags[k] = tags[k] || k != attributeHostname
+			}
+		}
+	}
+	delete(tags, attributeHostname)
+	for _, s := range cr.Alternatives() {
+		m.add(criterion{pair: pair{cr.Port, app, cr.Protocol}, tags: s.Clone(), narrow: narrow})
+	}
+}
+
+// add indexes an alternative by the hostnames that it asks for.
+func (m *matcher) add(cr criterion) {
+	if len(cr.tags) == 0 {
+		return // selects nothing
+	}
+	hosts, asks := cr.tags[attributeHostname]
+	delete(cr.tags, attributeHostname)
+	if !asks {
+		m.others = append(m.others, cr)
+	}
+	unique := make(map[string]bool, len(hosts))
+	for _, h := range hosts {
+		unique[targets.FoldHostname(h)] = true
+	}
+	for h := range unique {
+		m.byHost[h] = append(m.byHost[h], cr)
+	}
 }
 
 // looks returns what criteria can see of t: equal for targets that they select alike.
@@ -83,8 +108,9 @@ func (m *matcher) match(t *targets.Target) []pair {
 	var pairs []pair
 	for _, list := range [...][]criterion{m.byHost[targets.FoldHostname(t.Hostname)], m.others} {
 		for i := range list {
-			if tags := &list[i].tags; len(tags.Attributes) == 0 || tags.Matches(t) {
-				pairs = append(pairs, list[i].pair)
+			cr := &list[i]
+			if (len(cr.tags) == 0 || cr.tags.Matches(t)) && (cr.narrow == nil || cr.narrow.Narrows(t)) {
+				pairs = append(pairs, cr.pair)
 			}
 		}
 	}

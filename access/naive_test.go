@@ -154,15 +154,7 @@ func (n naive) covering(t *targets.Target, port uint16) (apps []access.Applicati
 			if c.Port != port {
 				continue
 			}
-			ok := true
-			for k, values := range c.Attributes {
-				has := t.Tags[k]
-				if k == "hostname" {
-					has = naiveFold(t.Hostname)
-				}
-				ok = ok && slices.ContainsFunc(values, func(v string) bool { return v == has || k == "hostname" && naiveFold(v) == has })
-			}
-			if ok {
+			if naiveSelects(c, t) {
 				apps, protocol = append(apps, a), c.Protocol
 				break
 			}
@@ -170,6 +162,34 @@ func (n naive) covering(t *targets.Target, port uint16) (apps []access.Applicati
 	}
 	slices.SortFunc(apps, func(a, b access.Application) int { return cmp.Compare(a.ID, b.ID) })
 	return apps, protocol
+}
+
+func naiveSelects(c targets.Criteria, t *targets.Target) bool {
+	has := func(s targets.Selector) bool {
+		ok := true
+		for k, values := range s {
+			has := t.Tags[k]
+			if k == "hostname" {
+				has = naiveFold(t.Hostname)
+			}
+			ok = ok && slices.ContainsFunc(values, func(v string) bool { return v == has || k == "hostname" && naiveFold(v) == has })
+		}
+		return ok
+	}
+	if c.Include == nil {
+		return has(c.Attributes)
+	}
+	any := false
+	for _, s := range c.Include {
+		any = any || has(s)
+	}
+	for _, s := range c.Require {
+		any = any && has(s)
+	}
+	for _, s := range c.Exclude {
+		any = any && !has(s)
+	}
+	return any
 }
 
 func orderedPolicies(a *access.Application) []access.Policy {
@@ -194,6 +214,13 @@ func naiveEvaluate(in access.Input, q access.Query) answer {
 		return answer{Reason: access.DeviceUnknown}
 	case q.Device.Revoked:
 		return answer{Reason: access.DeviceRevoked}
+	}
+	usable := q.Device.Networks == nil
+	for _, id := range q.Device.Networks {
+		usable = usable || id == q.VNET
+	}
+	if !usable {
+		return answer{Reason: access.VNETNotPermitted}
 	}
 	n := naive{in: in, id: q.Identity, dev: q.Device}
 	want := targets.Address{Addr: q.Destination.Addr(), VNET: q.VNET}

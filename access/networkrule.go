@@ -178,9 +178,9 @@ func describe(f *netexpr.Flow, q Query, isTarget bool) {
 	}
 }
 
-// opens reports whether the rules let one of the target's addresses be reached at the port.
+// opens reports whether one of the target's addresses is in a network of the device, and the rules let it be reached at the port.
 func (rules networkRules) opens(id *Identity, d *Device, t *targets.Target, p targets.Protocol, port uint16) bool {
-	if len(rules) == 0 {
+	if len(rules) == 0 && d.Networks == nil {
 		return true
 	}
 	for _, transport := range []targets.Transport{targets.TransportTCP, targets.TransportUDP} {
@@ -188,7 +188,7 @@ func (rules networkRules) opens(id *Identity, d *Device, t *targets.Target, p ta
 			continue
 		}
 		for _, a := range []*targets.Address{t.IPv4, t.IPv6} {
-			if a != nil && !rules.first(query(id, d, a.VNET, netip.AddrPortFrom(a.Addr, port), transport), true).blocks() {
+			if a != nil && d.mayUse(a.VNET) && !rules.first(query(id, d, a.VNET, netip.AddrPortFrom(a.Addr, port), transport), true).blocks() {
 				return true
 			}
 		}

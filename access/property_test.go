@@ -90,8 +90,15 @@ func drawDevice(t *rapid.T) *access.Device {
 	if seldom(t, "no device") {
 		return nil
 	}
+	var networks []vnet.ID
+	if seldom(t, "limited") {
+		networks = some(t, "networks", 1, vnets...)
+		if networks == nil {
+			networks = []vnet.ID{}
+		}
+	}
 	return &access.Device{
-		ID: pick(t, "device", "d1", "d1", "d1", "d1", "d1", "d1", ""), PassedChecks: some(t, "checks", 2, "check1", "check2", "check3"),
+		Networks: networks, ID: pick(t, "device", "d1", "d1", "d1", "d1", "d1", "d1", ""), PassedChecks: some(t, "checks", 2, "check1", "check2", "check3"),
 		SourceIP: pick(t, "source", sources...), Country: pick(t, "country", "", "PT", "pt", "RU"),
 		Revoked: seldom(t, "device revoked"),
 	}
@@ -100,12 +107,34 @@ func drawDevice(t *rapid.T) *access.Device {
 // portProtocol is fixed, so that applications never contradict each other.
 var portProtocol = map[uint16]targets.Protocol{22: targets.SSH, 2222: targets.SSH, 53: targets.UDP, 3389: targets.RDP, 5432: targets.Postgres}
 
+func drawSelectors(t *rapid.T, list string, least, most int) []targets.Selector {
+	var out []targets.Selector
+	for range rapid.IntRange(least, most).Draw(t, list+" entries") {
+		s := targets.Selector{}
+		by := pick(t, "by", "host", "tag", "both", "site")
+		if by == "host" || by == "both" {
+			s["hostname"] = rapid.SliceOfN(rapid.SampledFrom(hosts), 1, 2).Draw(t, "hostnames")
+		}
+		if by == "tag" || by == "both" {
+			s["env"] = rapid.SliceOfN(rapid.SampledFrom([]string{"prod", "Prod", "test"}), 1, 2).Draw(t, "envs")
+		}
+		if by == "site" {
+			s["site"] = []string{pick(t, "site", "lis", "opo")}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 func drawInput(t *rapid.T) access.Input {
 	in := access.Input{Revision: rapid.Uint64().Draw(t, "revision")}
 	for i := range rapid.IntRange(1, 6).Draw(t, "targets") {
 		tg := targets.Target{ID: targets.ID(fmt.Sprintf("t%d", i)), Hostname: pick(t, "hostname", hosts...)}
 		if pick(t, "tagged", false, true) {
 			tg.Tags = map[string]string{"env": pick(t, "env", "prod", "Prod", "test")}
+			if pick(t, "sited", false, true) {
+				tg.Tags["site"] = pick(t, "site", "lis", "opo")
+			}
 		}
 		family := pick(t, "family", 4, 6, 46)
 		if family != 6 {
@@ -140,6 +169,12 @@ func drawInput(t *rapid.T) access.Input {
 				c.Attributes["hostname"] = rapid.SliceOfN(rapid.SampledFrom(hosts), 1, 2).Draw(t, "hostnames")
 			} else {
 				c.Attributes["env"] = rapid.SliceOfN(rapid.SampledFrom([]string{"prod", "test"}), 1, 2).Draw(t, "envs")
+			}
+			if pick(t, "operators", false, false, true) {
+				c = targets.Criteria{
+					Port: port, Protocol: portProtocol[port], Include: drawSelectors(t, "include", 1, 3),
+					Require: drawSelectors(t, "require", 0, 2), Exclude: drawSelectors(t, "exclude", 0, 2),
+				}
 			}
 			a.Criteria = append(a.Criteria, c)
 		}
@@ -221,7 +256,7 @@ func TestEvaluate_AgreesWithTheNaiveEvaluator(t *testing.T) {
 		}
 	})
 	for _, r := range []access.Reason{
-		access.Allowed, access.IdentityUnknown, access.IdentityRevoked, access.DeviceUnknown, access.DeviceRevoked, access.NoTarget,
+		access.Allowed, access.IdentityUnknown, access.IdentityRevoked, access.DeviceUnknown, access.DeviceRevoked, access.VNETNotPermitted, access.NoTarget,
 		access.NoApplication, access.NoPolicy, access.RequireMissing, access.Excluded, access.LoginNotPermitted,
 	} {
 		if reasons[r] == 0 {
@@ -391,6 +426,14 @@ func spoil(in access.Input) {
 		for j := range a.Criteria {
 			clear(a.Criteria[j].Attributes["hostname"])
 			clear(a.Criteria[j].Attributes)
+			for _, list := range [][]targets.Selector{a.Criteria[j].Include, a.Criteria[j].Require, a.Criteria[j].Exclude} {
+				for _, s := range list {
+					for k := range s {
+						clear(s[k])
+					}
+					clear(s)
+				}
+			}
 		}
 		for j := range a.Policies {
 			p := &a.Policies[j]

@@ -18,6 +18,8 @@ func (d Decision) Message() string {
 		return "This device is not enrolled. Register it again."
 	case DeviceRevoked:
 		return "This device was revoked. Ask your administrator, or register it again."
+	case VNETNotPermitted:
+		return "This device may not use that virtual network. Ask your administrator, or select another one."
 	case NoTarget:
 		return "No target has this address in this virtual network. Check the address and the selected virtual network."
 	case NoApplication:

@@ -134,6 +134,9 @@ func (r Rule) Selector() string {
 // GroupID returns the ID of the rule group that r refers to, if it does.
 func (r Rule) GroupID() (id string, ok bool) { return r.fields[0], r.sel == selGroup }
 
+// PostureID returns the ID of the posture rule that r asks for, if it does.
+func (r Rule) PostureID() (id string, ok bool) { return r.fields[0], r.sel == selDevicePosture }
+
 // Equal reports whether both are written alike.
 func (r Rule) Equal(o Rule) bool { return r == o }
 

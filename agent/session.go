@@ -30,6 +30,8 @@ type session struct {
 	done   chan struct{}
 	wake   chan struct{} // to maintain: look again
 	saves  chan struct{} // to saveStates
+	// postures is for reportPosture: look at the machine
+	postures chan struct{}
 
 	secrets  atomic.Pointer[secrets] // set before maintain
 	rekeying atomic.Bool             // RotateKeys changes the key of the link
@@ -42,7 +44,7 @@ type session struct {
 func newSession(cancel context.CancelFunc, a *Agent, r *registration) *session {
 	return &session{
 		a: a, reg: r, cancel: cancel,
-		done: make(chan struct{}), wake: make(chan struct{}, 1), saves: make(chan struct{}, 1),
+		done: make(chan struct{}), wake: make(chan struct{}, 1), saves: make(chan struct{}, 1), postures: make(chan struct{}, 1),
 	}
 }
 
@@ -85,6 +87,7 @@ func (s *session) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.follow(ctx, client) })
 	wg.Go(func() { s.saveStates(ctx) })
+	wg.Go(func() { s.reportPosture(ctx, client) })
 	s.maintain(ctx)
 	wg.Wait()
 }
@@ -176,6 +179,7 @@ func (s *session) onState(revision uint64, st *api.AgentState) {
 	}
 	s.a.setView(newView(revision, st, true))
 	s.look()
+	s.lookAtMachine()
 	select {
 	case s.saves <- struct{}{}:
 	default:
@@ -195,6 +199,7 @@ func (s *session) onContact(at time.Time) {
 			p.hope() // the network works
 		}
 		s.look()
+		s.lookAtMachine()
 	}
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"time"
 
 	"weft/access"
@@ -88,7 +89,7 @@ type Tunnel struct {
 	Name           string         `json:"name"`
 	CreatedAt      string         `json:"created_at"`
 	DeletedAt      *string        `json:"deleted_at"`
-	Connections    []any          `json:"connections"`
+	Connections    []TunnelConn   `json:"connections"`
 	ConnsActiveAt  *string        `json:"conns_active_at"`
 	ConnsInactive  *string        `json:"conns_inactive_at"`
 	TunnelType     string         `json:"tun_type"`
@@ -119,11 +120,21 @@ type Application struct {
 	Policies []Policy   `json:"policies"`
 }
 
-// Criteria selects targets.
+// Criteria selects targets: by target_attributes, or by any of include, all of require and none of exclude. What was
+// not sent is not in the answer, and an empty list that was sent is.
 type Criteria struct {
-	Attributes map[string][]string `json:"target_attributes" openapi:"required"`
+	Attributes map[string][]string `json:"target_attributes,omitzero"`
+	Include    []CriteriaEntry     `json:"include,omitzero"`
+	Require    []CriteriaEntry     `json:"require,omitzero"`
+	Exclude    []CriteriaEntry     `json:"exclude,omitzero"`
 	Port       int                 `json:"port" openapi:"required,min=1,max=65535"`
 	Protocol   string              `json:"protocol" openapi:"required"`
+}
+
+// CriteriaEntry is one of a list of criteria: a target has one value of each attribute and of each tag.
+type CriteriaEntry struct {
+	Attributes map[string][]string `json:"target_attributes,omitzero"`
+	Tags       map[string][]string `json:"tags,omitzero"`
 }
 
 // ApplicationWrite creates or replaces an application. Nil Policies leave the policies alone, none removes them.
@@ -203,6 +214,17 @@ type Device struct {
 	Key          string     `json:"key"`
 	MACAddress   string     `json:"mac_address"`
 	SerialNumber string     `json:"serial_number"`
+
+	Deleted          bool   `json:"deleted"`
+	GatewayDeviceID  string `json:"gateway_device_id"`
+	KeyType          string `json:"key_type"`
+	TunnelType       string `json:"tunnel_type"`
+	Manufacturer     string `json:"manufacturer,omitempty"`
+	Model            string `json:"model,omitempty"`
+	OSVersion        string `json:"os_version,omitempty"`
+	OSVersionExtra   string `json:"os_version_extra,omitempty"`
+	OSDistroName     string `json:"os_distro_name,omitempty"`
+	OSDistroRevision string `json:"os_distro_revision,omitempty"`
 }
 
 // Registration is one enrolment of a device.
@@ -218,6 +240,22 @@ type Registration struct {
 	TunnelType string             `json:"tunnel_type"`
 	Device     RegistrationDevice `json:"device"`
 	User       DeviceUser         `json:"user"`
+	// Policy is the profile of the device, when it was asked for.
+	Policy *DevicePolicyRef `json:"policy,omitempty"`
+}
+
+// DevicePolicyRef names the profile of a device.
+type DevicePolicyRef struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	Default   bool   `json:"default"`
+	Deleted   bool   `json:"deleted"` // always false: a profile that is gone has no devices
+	UpdatedAt string `json:"updated_at"`
+}
+
+// LastSeenRegistration is what a list of devices includes of their registrations, when it was asked for.
+type LastSeenRegistration struct {
+	Policy *DevicePolicyRef `json:"policy"`
 }
 
 // RegistrationDevice is the device of a registration.
@@ -239,6 +277,14 @@ type PhysicalDevice struct {
 	ClientVersion       string     `json:"client_version"`
 	DeviceType          string     `json:"device_type"`
 	LastSeenUser        DeviceUser `json:"last_seen_user"`
+
+	PublicIP             string                `json:"public_ip,omitempty"`
+	SerialNumber         string                `json:"serial_number,omitempty"`
+	Manufacturer         string                `json:"manufacturer,omitempty"`
+	Model                string                `json:"model,omitempty"`
+	OSVersion            string                `json:"os_version,omitempty"`
+	OSVersionExtra       string                `json:"os_version_extra,omitempty"`
+	LastSeenRegistration *LastSeenRegistration `json:"last_seen_registration,omitempty"`
 }
 
 // User is a user that has enrolled a device.
@@ -272,12 +318,38 @@ type TokenStatus struct {
 	Until *time.Time `json:"expires_on,omitempty"`
 }
 
-// TunnelConnection is a connector of a tunnel that is in contact.
+// TunnelConnection is a connector of a tunnel that is in contact, with its connections.
 type TunnelConnection struct {
-	ID            string `json:"id"`
-	ClientVersion string `json:"version"`
-	OriginIP      string `json:"origin_ip"`
-	OpenedAt      string `json:"run_at"`
+	ID            string       `json:"id"`
+	Arch          string       `json:"arch"` // not known: empty
+	ClientVersion string       `json:"version"`
+	Features      []string     `json:"features"`
+	OpenedAt      string       `json:"run_at"`
+	OriginIP      string       `json:"origin_ip"`
+	ConfigVersion int64        `json:"config_version"`
+	Conns         []TunnelConn `json:"conns"`
+}
+
+// TunnelConn is the connection of a connector to the control plane, which is how control knows that it is there.
+type TunnelConn struct {
+	ID                 string `json:"id"`
+	UUID               string `json:"uuid"`
+	ClientID           string `json:"client_id"`
+	ClientVersion      string `json:"client_version"`
+	ColoName           string `json:"colo_name"`
+	IsPendingReconnect bool   `json:"is_pending_reconnect"`
+	OpenedAt           string `json:"opened_at"`
+	OriginIP           string `json:"origin_ip"`
+}
+
+// TunnelConfiguration is what clients keep for a tunnel. Connectors here need none: it is kept and comes back as it was sent.
+type TunnelConfiguration struct {
+	AccountID string          `json:"account_id"`
+	TunnelID  string          `json:"tunnel_id"`
+	Config    json.RawMessage `json:"config"`
+	Source    string          `json:"source"`
+	Version   int64           `json:"version"`
+	CreatedAt string          `json:"created_at"`
 }
 
 // NetworkRule is a gateway rule on layer 4, in answers. Precedence and the three expressions come back exactly as they

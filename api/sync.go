@@ -58,6 +58,8 @@ type AgentSyncSelf struct {
 	// SSHHostCAs sign the host keys that the gateways present to SSH clients, in authorized_keys form; empty: the keys are
 	// not signed. The certificates' principal is "weft-gateway": clients of OpenSSH before wildcard principals take no pattern.
 	SSHHostCAs []string `json:"ssh_host_cas,omitempty"`
+	// Posture is what the device is asked to look at and to report; see PathAgentPosture.
+	Posture []PostureCheck `json:"posture,omitempty"`
 }
 
 // AgentGateway is a gateway the device may use.
@@ -135,6 +137,8 @@ type GatewaySyncSelf struct {
 	SSHHostCAs []string `json:"ssh_host_cas,omitempty"`
 	// ExplainAlmost lets users know of a policy that includes them and still does not let them in.
 	ExplainAlmost bool `json:"explain_almost,omitempty"`
+	// PostureRules are the IDs of all posture rules: a device fails those that it does not pass.
+	PostureRules []string `json:"posture_rules,omitempty"`
 }
 
 // WireNetwork is a VNET.

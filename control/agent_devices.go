@@ -15,7 +15,7 @@ const maxAgentDevices = 500
 func (c *Control) agentDevices(ctx context.Context, q *call) (answer, error) {
 	out := []api.AgentDevice{}
 	var bad error
-	err := c.eachDevice(ctx, store.DeviceFilter{UserID: q.device.UserID}, maxAgentDevices, func(d store.Device) {
+	err := c.eachDevice(ctx, store.DeviceFilter{UserIDs: []string{q.device.UserID}}, maxAgentDevices, func(d store.PlacedDevice) {
 		created, err := time.Parse(time.RFC3339, d.CreatedAt)
 		if err != nil {
 			bad = err

@@ -27,8 +27,11 @@ func credential(r *http.Request) (string, error) {
 		}
 		return token, nil
 	}
+	// A key of the second form comes with the address of its owner. Tokens here have none, so what it says does not count, but
+	// a client that leaves it out is broken.
 	for _, name := range []string{"X-Auth-User-Service-Key", "X-Auth-Key"} {
-		if token := r.Header.Get(name); token != "" && len(token) <= maxTokenBytes {
+		token := r.Header.Get(name)
+		if token != "" && len(token) <= maxTokenBytes && (name != "X-Auth-Key" || r.Header.Get("X-Auth-Email") != "") {
 			return token, nil
 		}
 	}

@@ -31,7 +31,7 @@ type catalogue map[string]entry
 // fullCatalogue is the table of everything that is served; "~" in it stands for the account's path.
 func fullCatalogue() catalogue {
 	all := catalogue{}
-	for _, part := range []catalogue{targetCatalogue(), networkCatalogue(), applicationCatalogue(), deviceCatalogue(), ruleCatalogue(), weftCatalogue()} {
+	for _, part := range []catalogue{targetCatalogue(), networkCatalogue(), applicationCatalogue(), deviceCatalogue(), ruleCatalogue(), weftCatalogue(), identityCatalogue(), logCatalogue(), postureCatalogue(), profileCatalogue(), accountCatalogue()} {
 		for pattern, e := range part {
 			all[strings.Replace(pattern, "~", api.PathManagement+"/accounts/{account}", 1)] = e
 		}
@@ -99,24 +99,33 @@ func schemaRules() openapi.Rules {
 			},
 		},
 		Ignored: ignoredKeys(),
+		Partial: map[reflect.Type]bool{reflect.TypeFor[api.AccessEvent](): true}, // ?fields= names some
 	}
 }
 
 // ignoredKeys are what clients send besides, by the type of the body.
 func ignoredKeys() map[reflect.Type][]string {
 	return map[reflect.Type][]string{
-		reflect.TypeFor[api.TargetWrite]():         targetNoise,
-		reflect.TypeFor[api.VirtualNetworkWrite](): networkNoise,
-		reflect.TypeFor[api.RouteWrite]():          routeNoise,
-		reflect.TypeFor[tunnelInput]():             {"id", "metadata"},
-		reflect.TypeFor[api.ApplicationWrite]():    append([]string{"allowed_idps", "mfa_config"}, applicationNoise...),
-		reflect.TypeFor[api.PolicyWrite]():         slices.Concat(policyNoise, restrictions),
-		reflect.TypeFor[api.ConnectionRules]():     {"rdp"},
-		reflect.TypeFor[api.NetworkRuleWrite]():    networkRuleNoise,
-		reflect.TypeFor[api.ListWrite]():           listNoise,
-		reflect.TypeFor[api.ListPatch]():           listNoise,
-		reflect.TypeFor[api.RuleGroupWrite]():      append([]string{"is_default"}, ruleGroupNoise...),
-		reflect.TypeFor[api.RevokeUser]():          {"user_uid", "devices", "warp_session_reauth"},
+		reflect.TypeFor[api.TargetWrite]():             targetNoise,
+		reflect.TypeFor[api.VirtualNetworkWrite]():     networkNoise,
+		reflect.TypeFor[api.RouteWrite]():              routeNoise,
+		reflect.TypeFor[tunnelInput]():                 {"id", "metadata"},
+		reflect.TypeFor[api.ApplicationWrite]():        append([]string{"allowed_idps", "mfa_config"}, applicationNoise...),
+		reflect.TypeFor[api.PolicyWrite]():             slices.Concat(policyNoise, restrictions),
+		reflect.TypeFor[api.ConnectionRules]():         {"rdp"},
+		reflect.TypeFor[api.NetworkRuleWrite]():        networkRuleNoise,
+		reflect.TypeFor[api.ListWrite]():               listNoise,
+		reflect.TypeFor[api.ListPatch]():               listNoise,
+		reflect.TypeFor[api.RuleGroupWrite]():          append([]string{"is_default"}, ruleGroupNoise...),
+		reflect.TypeFor[api.RevokeUser]():              {"user_uid", "devices", "warp_session_reauth"},
+		reflect.TypeFor[api.ServiceTokenWrite]():       serviceTokenNoise,
+		reflect.TypeFor[api.UserWrite]():               userNoise,
+		reflect.TypeFor[organizationInput]():           organizationNoise,
+		reflect.TypeFor[tunnelConfigurationInput]():    {"account_id", "tunnel_id", "source", "version", "created_at"},
+		reflect.TypeFor[api.IdentityProviderWrite]():   {"id", "uid", "created_at", "updated_at"},
+		reflect.TypeFor[api.PostureRuleWrite]():        postureNoise,
+		reflect.TypeFor[api.PostureIntegrationWrite](): postureNoise,
+		reflect.TypeFor[api.DeviceProfile]():           profileNoise,
 	}
 }
 

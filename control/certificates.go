@@ -70,7 +70,7 @@ func (v *view) decide(in api.CertificateRequest) (*store.Device, access.Decision
 	query := access.Query{VNET: in.VNET, Destination: in.Destination, Transport: targets.TransportTCP, Login: in.Login}
 	d := v.device[in.DeviceID]
 	if d != nil {
-		query.Device = accessDevice(d)
+		query.Device = v.accessDevice(d)
 		query.Identity = v.identity[d.UserID]
 	}
 	decision := access.Evaluate(v.snapshot, query)

@@ -255,6 +255,7 @@ func (c *Control) Run(ctx context.Context) error {
 	wg.Go(func() { c.lastSeen.run(ctx, c.store, c.log) })
 	wg.Go(func() { c.lastUsed.run(ctx, c.store, c.log) })
 	wg.Go(func() { c.keepHouse(ctx) })
+	wg.Go(func() { c.lapsePosture(ctx) })
 	srv := c.server(ctx)
 	failed := make(chan error, 1)
 	wg.Go(func() {

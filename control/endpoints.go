@@ -22,6 +22,7 @@ func (c *Control) routes() *router {
 		"POST " + api.PathEnrol:                  {auth: authEnrol, serve: c.enrol, stranger: true},
 		"GET " + api.PathAgentSelf:               {auth: authDevice, serve: c.agentSelf},
 		"POST " + api.PathAgentKey:               {auth: authDevice, serve: c.agentKey},
+		"PUT " + api.PathAgentPosture:            {auth: authDevice, serve: c.reportPosture},
 		"GET " + api.PathAgentDevices:            {auth: authDevice, serve: c.agentDevices},
 		"DELETE " + api.PathAgentSelf:            {auth: authDevice, serve: c.agentDelete},
 		"GET " + api.PathAgentSync:               {auth: authDevice, stream: c.syncAgent},
@@ -98,14 +99,18 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"DELETE " + routes + "/network/{network}": c.deleteRoute,
 		"GET " + routes + "/ip/{addr}":            c.routeByAddr,
 
-		"GET " + tunnels:                          c.listTunnels,
-		"POST " + tunnels:                         c.createTunnel,
-		"GET " + tunnels + "/{id}":                c.getTunnel,
-		"PATCH " + tunnels + "/{id}":              c.updateTunnel,
-		"DELETE " + tunnels + "/{id}":             c.deleteTunnel,
-		"GET " + tunnels + "/{id}/token":          c.getTunnelToken,
-		"GET " + tunnels + "/{id}/connections":    c.listTunnelConnections,
-		"DELETE " + tunnels + "/{id}/connections": c.dropTunnelConnections,
+		"GET " + tunnels:                                  c.listTunnels,
+		"POST " + tunnels:                                 c.createTunnel,
+		"GET " + tunnels + "/{id}":                        c.getTunnel,
+		"PATCH " + tunnels + "/{id}":                      c.updateTunnel,
+		"DELETE " + tunnels + "/{id}":                     c.deleteTunnel,
+		"GET " + tunnels + "/{id}/token":                  c.getTunnelToken,
+		"GET " + tunnels + "/{id}/connections":            c.listTunnelConnections,
+		"GET " + tunnels + "/{id}/connectors/{connector}": c.getConnector,
+		"GET " + tunnels + "/{id}/configurations":         c.getTunnelConfiguration,
+		"PUT " + tunnels + "/{id}/configurations":         c.setTunnelConfiguration,
+		"POST " + tunnels + "/{id}/management":            c.manageTunnel,
+		"DELETE " + tunnels + "/{id}/connections":         c.dropTunnelConnections,
 
 		"GET " + apps:                                c.listApplications,
 		"POST " + apps:                               c.createApplication,
@@ -133,6 +138,9 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"GET " + devices + "/physical-devices/{id}":         c.getPhysicalDevice,
 		"POST " + devices + "/physical-devices/{id}/revoke": c.revokePhysicalDevice,
 		"GET " + devices + "/{id}":                          c.getDevice,
+		"DELETE " + devices + "/registrations":              c.deleteRegistrations,
+		"DELETE " + devices + "/registrations/{id}":         c.deleteDevice,
+		"DELETE " + devices + "/physical-devices/{id}":      c.deleteDevice,
 
 		"GET " + rules:              c.listNetworkRules,
 		"POST " + rules:             c.createNetworkRule,
@@ -154,6 +162,9 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"POST " + account + "/access/organizations/revoke_user": c.revokeUser,
 	}
 	c.accessEndpoints(endpoints, account)
+	c.accountEndpoints(endpoints)
+	c.postureEndpoints(endpoints, devices)
+	c.profileEndpoints(endpoints, devices)
 	return endpoints
 }
 

@@ -201,7 +201,10 @@ func (x *explainer) who(ctx context.Context) error {
 	}
 	var list []store.Device
 	err := x.c.store.View(ctx, func(r *store.Reader) (err error) {
-		list, err = r.ListDevices(ctx, store.DeviceFilter{UserID: x.identity.UserID}, maxExplainDevices)
+		placed, err := r.ListDevices(ctx, store.DeviceFilter{UserIDs: []string{x.identity.UserID}}, maxExplainDevices)
+		for _, p := range placed {
+			list = append(list, p.Device)
+		}
 		return err
 	})
 	if err != nil {
@@ -232,7 +235,7 @@ func (x *explainer) chooseDevice(list []store.Device) {
 		x.fail(api.StepDevice, api.CodeDeviceUnknown, "the user has no device")
 	case x.device.RevokedAt != nil:
 		x.fail(api.StepDevice, api.CodeDeviceRevoked, x.device.Name+" was revoked at "+*x.device.RevokedAt)
-	case x.v.device[x.device.ID] != nil && x.v.device[x.device.ID].Slots[x.dst.VNET] == 0:
+	case x.v.device[x.device.ID] != nil && x.v.slotsOf(x.v.device[x.device.ID])[x.dst.VNET] == 0:
 		x.fail(api.StepVNET, api.CodeVNETNotPermitted, "device "+x.device.Name+" has no slot for "+x.network.Name)
 	case x.c.streams.count(agentStream, x.device.ID) > 0:
 		x.ok(api.StepDevice, x.device.Name+", in contact now")
@@ -271,7 +274,7 @@ func (x *explainer) route() {
 // decide asks the one function that decides, and has every rule looked at.
 func (x *explainer) decide() {
 	x.query = access.Query{
-		Identity: x.identity, Device: accessDevice(x.device), VNET: x.dst.VNET,
+		Identity: x.identity, Device: x.v.accessDevice(x.device), VNET: x.dst.VNET,
 		Destination: netip.AddrPortFrom(x.dst.Addr, uint16(x.in.Port)), Transport: targets.TransportTCP,
 	}
 	flow := access.Evaluate(x.v.snapshot, x.query)

@@ -62,7 +62,8 @@ var areas = []struct {
 // areaOf finds the area of a pattern of managementEndpoints; "" for one that no area names.
 func areaOf(pattern string) area {
 	_, path, _ := strings.Cut(pattern, " ")
-	if path == api.PathManagement+"/user/tokens/verify" {
+	switch strings.TrimPrefix(path, api.PathManagement) {
+	case "/user/tokens/verify", "/user", "/accounts", "/accounts/{account}", "/memberships":
 		return areaOwn
 	}
 	rest, ok := strings.CutPrefix(path, api.PathManagement+"/accounts/{account}")

@@ -39,7 +39,7 @@ func TestPermissions(t *testing.T) {
 		if area == "" {
 			t.Errorf("%s is in no area", pattern)
 		}
-		path = strings.NewReplacer("{account}", s.AccountID, "{id}", "none", "{policy}", "none", "{network}", "10.0.0.0%2F8", "{addr}", "10.0.0.1").Replace(path)
+		path = strings.NewReplacer("{account}", s.AccountID, "{id}", "none", "{policy}", "none", "{connector}", "none", "{network}", "10.0.0.0%2F8", "{addr}", "10.0.0.1").Replace(path)
 		for permission, token := range tokens {
 			want := permission == control.PermissionAll || area == "own" || permission == area+" Write" || permission == area+" Read" && method == http.MethodGet && !strings.HasSuffix(path, "/token")
 			r := c.do(t, method, path, token, "[]") // no endpoint takes this body

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"strings"
 
 	"weft/api"
 	"weft/control/store"
@@ -49,6 +50,12 @@ func (c *Control) listRoutes(ctx context.Context, q *call) (answer, error) {
 	if f.IsDeleted, err = q.queryBool("is_deleted"); err != nil {
 		return answer{}, err
 	}
+	if f.ExistedAt, err = q.queryTime("existed_at"); err != nil {
+		return answer{}, err
+	}
+	for _, list := range q.query["tun_types"] {
+		f.TunnelTypes = append(f.TunnelTypes, strings.Split(list, ",")...)
+	}
 	if f.Subset, err = q.queryPrefix("network_subset"); err != nil {
 		return answer{}, err
 	}
@@ -75,6 +82,9 @@ func routeID(ctx context.Context, r *store.Reader, q *call, vnetID string) (stri
 		return "", err
 	}
 	x, err := r.RouteByNetwork(ctx, p, vnetID)
+	if t := q.query.Get("tunnel_id"); err == nil && t != "" && t != x.TunnelID {
+		err = kind.New(kind.NotFound, "route %s does not lead to tunnel %q", x.ID, t)
+	}
 	return x.ID, withCode(err, kind.NotFound, codeRouteNotFound)
 }
 
@@ -126,6 +136,14 @@ func (c *Control) routeByAddr(ctx context.Context, q *call) (answer, error) {
 	a, err := store.ParseAddr("", q.params["addr"])
 	if err != nil {
 		return answer{}, err
+	}
+	fallback, err := q.queryBool("default_virtual_network_fallback")
+	if err != nil {
+		return answer{}, err
+	}
+	if fallback != nil && !*fallback && q.query.Get("virtual_network_id") == "" {
+		// Routes outside of virtual networks are asked for, and every route is in one.
+		return answer{}, withCode(kind.New(kind.NotFound, "there is no route without a virtual network"), kind.NotFound, codeRouteNotFound)
 	}
 	var x api.Route
 	err = c.store.View(ctx, func(r *store.Reader) (err error) {

@@ -37,15 +37,18 @@ func (c *Control) rotateServiceToken(ctx context.Context, q *call) (answer, erro
 	})
 }
 
+// rotationInput is a body.
+type rotationInput struct {
+	PreviousExpiresAt *time.Time `json:"previous_client_secret_expires_at"`
+}
+
 // readRotation reads a body that one of the clients leaves out.
 func readRotation(q *call) (*time.Time, error) {
 	raw, err := q.rawBody()
 	if err != nil || len(bytes.TrimSpace(raw)) == 0 || string(bytes.TrimSpace(raw)) == "null" {
 		return nil, err
 	}
-	var in struct {
-		PreviousExpiresAt *time.Time `json:"previous_client_secret_expires_at"`
-	}
+	var in rotationInput
 	err = strictjson.Decode(raw, &in)
 	return in.PreviousExpiresAt, err
 }

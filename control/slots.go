@@ -14,7 +14,7 @@ import (
 // While the networks that lead anywhere fit a device's slots, every device has them all: a slot is only a number,
 // and the policy decides. Beyond that a device has those of its own targets first.
 func (v *view) assignSlots(old *view) (changed map[string]map[vnet.ID]vnet.Slot, errs []error) {
-	if v.same(old, store.Networks, store.Routes, store.Targets, store.Applications, store.Users, store.Devices) {
+	if v.same(old, store.Networks, store.Routes, store.Targets, store.Applications, store.Users, store.Devices, store.DeviceProfiles) {
 		return nil, nil
 	}
 	common := v.commonNetworks()
@@ -22,9 +22,9 @@ func (v *view) assignSlots(old *view) (changed map[string]map[vnet.ID]vnet.Slot,
 	changed = map[string]map[vnet.ID]vnet.Slot{}
 	for i := range devices {
 		d := &devices[i]
-		want := common
-		if len(common) > vnet.MaxSlots {
-			want = v.ownNetworks(d, common)
+		want := v.usable(d, common)
+		if len(want) > vnet.MaxSlots {
+			want = v.ownNetworks(d, want)
 		}
 		if hasAll(d.Slots, want) {
 			continue

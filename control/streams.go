@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,7 +62,10 @@ func (s *streams) enter(ctx context.Context, kind streamKind, q *call, id string
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	o := &openStream{cancel: cancel, info: api.TunnelConnection{
-		ID: q.id, ClientVersion: q.r.UserAgent(), OriginIP: q.addr.String(), OpenedAt: store.Stamp(time.Now()),
+		ID: q.id, ClientVersion: q.r.UserAgent(), OriginIP: q.addr.String(), OpenedAt: store.Stamp(time.Now()), Features: []string{},
+		Conns: []api.TunnelConn{{
+			ID: q.id, UUID: q.id, ClientID: q.id, ClientVersion: q.r.UserAgent(), ColoName: "control", OpenedAt: store.Stamp(time.Now()), OriginIP: q.addr.String(),
+		}},
 	}}
 	if s.open[key] == nil {
 		s.open[key] = map[*openStream]struct{}{}
@@ -92,13 +97,31 @@ func (s *streams) list(kind streamKind, id string) []api.TunnelConnection {
 	for o := range s.open[streamKey{kind, id}] {
 		out = append(out, o.info)
 	}
+	slices.SortFunc(out, func(a, b api.TunnelConnection) int { return strings.Compare(a.OpenedAt+a.ID, b.OpenedAt+b.ID) })
 	return out
 }
 
-func (s *streams) drop(kind streamKind, id string) {
+// drop ends the streams of id, or only the one with an ID of its own.
+func (s *streams) drop(kind streamKind, id, only string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for o := range s.open[streamKey{kind, id}] {
-		o.cancel(errDropped)
+		if only == "" || o.info.ID == only {
+			o.cancel(errDropped)
+		}
 	}
+}
+
+// live are the IDs that have a stream, sorted.
+func (s *streams) live(kind streamKind) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := []string{}
+	for k := range s.open {
+		if k.kind == kind {
+			out = append(out, k.id)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

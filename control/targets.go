@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -168,7 +169,7 @@ func targetFilter(q *call) (store.TargetFilter, error) {
 
 // targetLists reads the repeatable parameters and the order.
 func targetLists(q *call, f *store.TargetFilter) error {
-	if len(q.query["ips"])+len(q.query["target_ids"])+len(q.query["tag"]) > maxBatch {
+	if len(q.query["ips"])+len(q.query["target_ids"])+len(q.query["tag"])+len(q.query["tags"]) > maxBatch {
 		return kind.New(kind.Limit, "the query repeats parameters more than %d times", maxBatch)
 	}
 	for _, s := range q.query["ips"] {
@@ -179,19 +180,23 @@ func targetLists(q *call, f *store.TargetFilter) error {
 		f.IPs = append(f.IPs, a)
 	}
 	f.IDs = q.query["target_ids"]
-	for _, s := range q.query["tag"] {
+	for _, s := range slices.Concat(q.query["tag"], q.query["tags"]) {
 		k, v, ok := strings.Cut(s, ":")
 		if !ok {
 			return badQuery("tag", s, "key:value")
 		}
 		f.Tags = append(f.Tags, [2]string{k, v})
 	}
-	switch order := q.query.Get("order"); order {
-	case "", "created_at":
-	case "hostname":
+	order := q.query.Get("order")
+	tag, byTag := strings.CutPrefix(order, "tag:")
+	switch {
+	case order == "", order == "created_at":
+	case order == "hostname":
 		f.OrderByHostname = true
+	case byTag && tag != "":
+		f.OrderByTag = tag
 	default:
-		return badQuery("order", order, "hostname or created_at")
+		return badQuery("order", order, "hostname, created_at or tag:KEY")
 	}
 	switch direction := q.query.Get("direction"); direction {
 	case "", "asc":

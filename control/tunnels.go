@@ -3,7 +3,9 @@ package control
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
+	"time"
 
 	"weft/api"
 	"weft/control/store"
@@ -81,6 +83,17 @@ func (c *Control) listTunnels(ctx context.Context, q *call) (answer, error) {
 	if f.IsDeleted, err = q.queryBool("is_deleted"); err != nil {
 		return answer{}, err
 	}
+	for name, to := range map[string]*time.Time{"existed_at": &f.ExistedAt, "was_active_at": &f.WasActiveAt, "was_inactive_at": &f.WasInactiveAt} {
+		if *to, err = q.queryTime(name); err != nil {
+			return answer{}, err
+		}
+	}
+	if f.Status = q.query.Get("status"); f.Status != "" {
+		if f.Status, err = oneOf(q, "status", "inactive", "degraded", "healthy", "down"); err != nil {
+			return answer{}, err
+		}
+		f.Live = c.streams.live(connectorStream)
+	}
 	var list []api.Tunnel
 	var total int
 	err = c.store.View(ctx, func(r *store.Reader) (err error) {
@@ -95,10 +108,34 @@ func (c *Control) listTunnels(ctx context.Context, q *call) (answer, error) {
 
 // withStatus adds what only the running process knows.
 func (c *Control) withStatus(t api.Tunnel) api.Tunnel {
-	if c.streams.count(connectorStream, t.ID) > 0 {
+	live := c.streams.list(connectorStream, t.ID)
+	switch {
+	case t.DeletedAt != nil:
+	case len(live) > 0:
 		t.Status = "healthy"
+	case t.ConnsActiveAt != nil:
+		t.Status = "down"
+	}
+	for _, connector := range live {
+		t.Connections = append(t.Connections, connector.Conns...)
 	}
 	return t
+}
+
+// connectorCame and connectorLeft note when a tunnel has its first connector, and when it lost its last.
+func (c *Control) connectorCame(ctx context.Context, tunnel string) { c.noteActive(ctx, tunnel, true) }
+
+func (c *Control) connectorLeft(ctx context.Context, tunnel string) {
+	if c.streams.count(connectorStream, tunnel) == 0 {
+		c.noteActive(context.WithoutCancel(ctx), tunnel, false)
+	}
+}
+
+func (c *Control) noteActive(ctx context.Context, tunnel string, active bool) {
+	err := c.store.Update(ctx, store.System, func(tx *store.Tx) error { return tx.SetTunnelActive(ctx, tunnel, active) })
+	if err != nil && ctx.Err() == nil {
+		c.log.DebugContext(ctx, "note when connectors came and left", "error", err)
+	}
 }
 
 func (c *Control) getTunnel(ctx context.Context, q *call) (answer, error) {
@@ -165,6 +202,48 @@ func (c *Control) dropTunnelConnections(ctx context.Context, q *call) (answer, e
 	if _, err := c.getTunnel(ctx, q); err != nil {
 		return answer{}, err
 	}
-	c.streams.drop(connectorStream, q.params["id"])
+	c.streams.drop(connectorStream, q.params["id"], q.query.Get("client_id"))
 	return answer{}, nil
+}
+
+// getConnector finds a connector that is in contact.
+func (c *Control) getConnector(ctx context.Context, q *call) (answer, error) {
+	if _, err := c.getTunnel(ctx, q); err != nil {
+		return answer{}, err
+	}
+	for _, x := range c.streams.list(connectorStream, q.params["id"]) {
+		if x.ID == q.params["connector"] {
+			return answer{result: x}, nil
+		}
+	}
+	return answer{}, kind.New(kind.NotFound, "the tunnel has no connector %q in contact", q.params["connector"])
+}
+
+func (c *Control) getTunnelConfiguration(ctx context.Context, q *call) (answer, error) {
+	return look(ctx, c, func(r *store.Reader) (api.TunnelConfiguration, error) {
+		return r.TunnelConfiguration(ctx, q.params["id"])
+	})
+}
+
+// tunnelConfigurationInput is a body.
+type tunnelConfigurationInput struct {
+	Config json.RawMessage `json:"config"`
+}
+
+func (c *Control) setTunnelConfiguration(ctx context.Context, q *call) (answer, error) {
+	return write(ctx, c, q, func(q *call) (config json.RawMessage, err error) {
+		var in tunnelConfigurationInput
+		err = q.body(&in, "account_id", "tunnel_id", "source", "version", "created_at")
+		return in.Config, err
+	}, func(tx *store.Tx, config json.RawMessage) (api.TunnelConfiguration, error) {
+		return tx.SetTunnelConfiguration(ctx, q.params["id"], config)
+	})
+}
+
+// manageTunnel is refused: a token that opens nothing would be a promise.
+func (c *Control) manageTunnel(ctx context.Context, q *call) (answer, error) {
+	if _, err := c.getTunnel(ctx, q); err != nil {
+		return answer{}, err
+	}
+	return answer{}, kind.New(kind.Invalid, "connectors have no management service here").WithHint("their logs are where they run: weft connector writes to standard error")
 }

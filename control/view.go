@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
 
 	"weft/access"
+	"weft/access/posture"
 	"weft/api"
 	"weft/control/store"
 	"weft/internal/kind"
@@ -40,6 +40,9 @@ type inputs struct {
 	networkRules []access.NetworkRule
 	lists        []access.List
 	groups       []access.RuleGroup
+	postureRules []posture.Rule      // by ID
+	passed       map[string][]string // by device: the posture rules that it passes, sorted
+	profiles     []store.Profile     // in the order in which they are tried
 }
 
 // view is everything that follows from one revision. It is built once and shared by all streams; nothing in it is
@@ -55,6 +58,7 @@ type view struct {
 	snapshot      *access.Snapshot
 	identity      map[string]*access.Identity
 	device        map[string]*store.Device
+	limits        map[string]limit // by device
 	// shared are the collections that every gateway gets alike.
 	shared map[string]api.Collection
 	// superseded is closed when a newer view is there.
@@ -78,17 +82,20 @@ func load(ctx context.Context, r *store.Reader, old *view) (*view, error) {
 		v.in = old.in
 	}
 	for name, read := range map[string]func() error{
-		store.Networks:     func() (err error) { v.in.networks, err = r.DomainNetworks(ctx); return },
-		store.Routes:       func() (err error) { v.in.routes, err = r.DomainRoutes(ctx); return },
-		store.Targets:      func() (err error) { v.in.targets, err = r.DomainTargets(ctx); return },
-		store.Applications: func() (err error) { v.in.applications, err = r.DomainApplications(ctx); return },
-		store.Users:        func() (err error) { v.in.identities, err = r.Identities(ctx); return },
-		store.Devices:      func() (err error) { v.in.devices, err = r.ActiveDevices(ctx); return },
-		store.Tunnels:      func() (err error) { v.in.tunnels, err = r.TunnelKeys(ctx); return },
-		store.NetworkRules: func() (err error) { v.in.networkRules, err = r.DomainNetworkRules(ctx); return },
-		store.RuleGroups:   func() (err error) { v.in.groups, err = r.DomainRuleGroups(ctx); return },
-		store.Lists:        func() (err error) { v.in.lists, err = r.DomainLists(ctx); return },
-		store.Gateways:     func() (err error) { v.in.gateways, err = r.Gateways(ctx); return },
+		store.Networks:       func() (err error) { v.in.networks, err = r.DomainNetworks(ctx); return },
+		store.Routes:         func() (err error) { v.in.routes, err = r.DomainRoutes(ctx); return },
+		store.Targets:        func() (err error) { v.in.targets, err = r.DomainTargets(ctx); return },
+		store.Applications:   func() (err error) { v.in.applications, err = r.DomainApplications(ctx); return },
+		store.Users:          func() (err error) { v.in.identities, err = r.Identities(ctx); return },
+		store.Devices:        func() (err error) { v.in.devices, err = r.ActiveDevices(ctx); return },
+		store.Tunnels:        func() (err error) { v.in.tunnels, err = r.TunnelKeys(ctx); return },
+		store.NetworkRules:   func() (err error) { v.in.networkRules, err = r.DomainNetworkRules(ctx); return },
+		store.RuleGroups:     func() (err error) { v.in.groups, err = r.DomainRuleGroups(ctx); return },
+		store.Lists:          func() (err error) { v.in.lists, err = r.DomainLists(ctx); return },
+		store.PostureRules:   func() (err error) { v.in.postureRules, err = r.DomainPostureRules(ctx); return },
+		store.PostureResults: func() (err error) { v.in.passed, err = r.PassedPosture(ctx); return },
+		store.DeviceProfiles: func() (err error) { v.in.profiles, err = r.DomainProfiles(ctx); return },
+		store.Gateways:       func() (err error) { v.in.gateways, err = r.Gateways(ctx); return },
 		store.GatewayCAs: func() error {
 			cas, err := r.GatewayCAs(ctx)
 			v.in.caPublicKey = ""
@@ -153,6 +160,7 @@ func (v *view) index(old *view) error {
 	for i := range v.in.devices {
 		v.device[v.in.devices[i].ID] = &v.in.devices[i]
 	}
+	v.limitDevices(old)
 	for name, c := range map[string]struct {
 		from []string
 		make func() (api.Collection, error)
@@ -275,24 +283,15 @@ func (v *view) wireDevices() (api.Collection, error) {
 		d := &v.in.devices[i]
 		m[d.ID] = api.GatewayDevice{
 			ID: d.ID, Name: d.Name, UserID: d.UserID, PublicKey: d.PublicKey, NextPublicKey: d.NextPublicKey, BlockIndex: d.BlockIndex,
-			Slots: d.Slots, SourceIP: d.SourceIP,
+			Slots: v.slotsOf(d), SourceIP: d.SourceIP, PassedChecks: v.passedChecks(d.ID),
 		}
 	}
 	return api.NewCollection(m)
 }
 
-// accessDevice is a device as the policy sees it.
-func accessDevice(d *store.Device) *access.Device {
-	a := &access.Device{ID: d.ID, Revoked: d.RevokedAt != nil || d.DeletedAt != nil}
-	if addr, err := netip.ParseAddr(d.SourceIP); err == nil {
-		a.SourceIP = addr
-	}
-	return a
-}
-
 // entries is the target list of a device.
 func (v *view) entries(d *store.Device) []targets.Entry {
-	return access.Entries(v.snapshot, v.identity[d.UserID], accessDevice(d))
+	return access.Entries(v.snapshot, v.identity[d.UserID], v.accessDevice(d))
 }
 
 // entryNetworks are the virtual networks of the targets on a list.
@@ -351,7 +350,7 @@ func (v *view) agentDocument(id string) (api.Document, error) {
 		s := api.AgentState{
 			Self: api.AgentSyncSelf{
 				DeviceID: d.ID, Email: d.Email, Name: d.Name, PublicKey: d.PublicKey, BlockV4: block.V4, BlockV6: block.V6, StaleAfterSeconds: staleAfterSeconds,
-				SSHHostCAs: v.in.hostCAs,
+				SSHHostCAs: v.in.hostCAs, Posture: v.checksOf(d),
 			},
 			Gateways: v.agentGateways(), Networks: v.agentNetworks(d, entries), Entries: agentEntries(entries),
 		}
@@ -383,9 +382,11 @@ func (v *view) agentNetworks(d *store.Device, entries []targets.Entry) map[strin
 		useful[r.VNET] = true
 	}
 	m := map[string]api.AgentNetwork{}
+	slots := v.slotsOf(d)
 	for _, n := range v.in.networks {
-		if slot, ok := d.Slots[n.ID]; ok && (n.Default || useful[n.ID]) {
-			m[string(n.ID)] = api.AgentNetwork{ID: n.ID, Name: n.Name, Comment: n.Comment, Default: n.Default, Slot: slot}
+		standard := v.isDefault(d, &n)
+		if slot, ok := slots[n.ID]; ok && (standard || n.Default || useful[n.ID]) {
+			m[string(n.ID)] = api.AgentNetwork{ID: n.ID, Name: n.Name, Comment: n.Comment, Default: standard, Slot: slot}
 		}
 	}
 	return m
@@ -412,7 +413,7 @@ func (v *view) gatewayDocument(id, tokenHash string) (api.Document, error) {
 	return v.document("gateway/"+id, func() (api.Document, error) {
 		self, err := json.Marshal(api.GatewaySyncSelf{
 			GatewayID: id, AccountID: v.account.ID, PoolV4: v.pool.V4, PoolV6: v.pool.V6, ProbePort: probePort,
-			StaleAfterSeconds: staleAfterSeconds, SSHCAPublicKey: v.in.caPublicKey, SSHHostCAs: v.in.hostCAs, ExplainAlmost: v.explainAlmost,
+			StaleAfterSeconds: staleAfterSeconds, SSHCAPublicKey: v.in.caPublicKey, SSHHostCAs: v.in.hostCAs, ExplainAlmost: v.explainAlmost, PostureRules: v.ruleIDs(),
 		})
 		if err != nil {
 			return api.Document{}, fmt.Errorf("render self: %w", err)

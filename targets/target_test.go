@@ -161,8 +161,9 @@ func FuzzProtocol(f *testing.F) {
 	})
 }
 
+func attributes(k string, vs ...string) targets.Selector { return targets.Selector{k: vs} }
+
 func TestCriteria_Validate(t *testing.T) {
-	attributes := func(k string, vs ...string) map[string][]string { return map[string][]string{k: vs} }
 	tests := []struct {
 		name          string
 		criteria      targets.Criteria
@@ -176,6 +177,11 @@ func TestCriteria_Validate(t *testing.T) {
 		{"too many values", targets.Criteria{Attributes: attributes("env", make([]string, 1001)...), Port: 22, Protocol: targets.SSH}, "/target_attributes/env", "it has 1001"},
 		{"a bad hostname", targets.Criteria{Attributes: attributes("hostname", "web", "*"), Port: 22, Protocol: targets.SSH}, "/target_attributes/hostname/1", "may contain only"},
 		{"an empty tag value", targets.Criteria{Attributes: attributes("env", ""), Port: 22, Protocol: targets.SSH}, "/target_attributes/env/0", "printable text"},
+		{"both forms", targets.Criteria{Attributes: attributes("hostname", "web"), Include: []targets.Selector{attributes("hostname", "web")}, Port: 22, Protocol: targets.SSH}, "/target_attributes", "not both"},
+		{"nothing included", targets.Criteria{Require: []targets.Selector{attributes("hostname", "web")}, Port: 22, Protocol: targets.SSH}, "/include", "at least one include"},
+		{"an empty entry", targets.Criteria{Include: []targets.Selector{attributes("hostname", "web")}, Exclude: []targets.Selector{{}}, Port: 22, Protocol: targets.SSH}, "/exclude/0", "at least one attribute"},
+		{"too many entries", targets.Criteria{Include: make([]targets.Selector, 51), Port: 22, Protocol: targets.SSH}, "/include", "can have 50"},
+		{"a bad value in an entry", targets.Criteria{Include: []targets.Selector{attributes("env", "ok"), attributes("env", "ok", "")}, Port: 22, Protocol: targets.SSH}, "/include/1/target_attributes/env/1", "printable text"},
 		{"hostname in another case", targets.Criteria{Attributes: attributes("Hostname", "web"), Port: 22, Protocol: targets.SSH}, "/target_attributes", "is taken"},
 	}
 	for _, tt := range tests {
@@ -212,6 +218,38 @@ func TestCriteria_Matches(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := targets.Criteria{Attributes: tt.attributes, Port: 22, Protocol: targets.SSH}
 			if got := c.Matches(&tg); got != tt.want {
+				t.Errorf("got %v; want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestCriteria_Operators(t *testing.T) {
+	tg := targets.Target{Hostname: "Web", Tags: map[string]string{"env": "prod", "site": "lis"}}
+	sel := func(list ...targets.Selector) []targets.Selector { return list }
+	web, prod, test := attributes("hostname", "wEB"), attributes("env", "prod"), attributes("env", "test")
+	tests := []struct {
+		name     string
+		criteria targets.Criteria
+		want     bool
+	}{
+		{"one of the includes", targets.Criteria{Include: sel(test, web)}, true},
+		{"none of the includes", targets.Criteria{Include: sel(test, attributes("hostname", "db"))}, false},
+		{"an include with two attributes", targets.Criteria{Include: sel(targets.Selector{"env": {"prod"}, "hostname": {"db"}})}, false},
+		{"all requires", targets.Criteria{Include: sel(web), Require: sel(prod, attributes("site", "opo", "lis"))}, true},
+		{"one require fails", targets.Criteria{Include: sel(web), Require: sel(prod, test)}, false},
+		{"an exclude", targets.Criteria{Include: sel(web), Exclude: sel(test, prod)}, false},
+		{"an exclude that does not match", targets.Criteria{Include: sel(web), Exclude: sel(test)}, true},
+		{"nothing included", targets.Criteria{Require: sel(web)}, false},
+		{"only excluded", targets.Criteria{Exclude: sel(test)}, false},
+		{"both forms", targets.Criteria{Attributes: web, Include: sel(web)}, false},
+		{"an exclude that says nothing", targets.Criteria{Include: sel(web), Exclude: sel(targets.Selector{})}, false},
+		{"an exclude without values", targets.Criteria{Include: sel(web), Exclude: sel(attributes("env"))}, false},
+		{"a require that says nothing", targets.Criteria{Include: sel(web), Require: sel(nil)}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.criteria.Matches(&tg); got != tt.want {
 				t.Errorf("got %v; want %v", got, tt.want)
 			}
 		})

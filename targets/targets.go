@@ -58,11 +58,18 @@ const (
 	TransportUDP Transport = "udp"
 )
 
-// Criteria selects targets for an application: every attribute must have one
-// of its values ("hostname" is compared without case), and access is through
-// Port with Protocol.
+// Selector is a set of attributes: every one must have one of its values ("hostname" is compared
+// without case, tags exactly). One without attributes, or an attribute without values, selects nothing.
+type Selector map[string][]string
+
+// Criteria selects targets for an application, in one of two forms: by Attributes alone, or by
+// any of Include, all of Require and none of Exclude. Access is through Port with Protocol.
+// Criteria in both forms at once select nothing.
 type Criteria struct {
-	Attributes map[string][]string
+	Attributes Selector
+	Include    []Selector
+	Require    []Selector
+	Exclude    []Selector
 	Port       uint16
 	Protocol   Protocol
 }

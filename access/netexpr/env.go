@@ -28,6 +28,9 @@ type Flow struct {
 	// PostureKnown says that posture checks have been made.
 	PostureKnown               bool
 	PassedChecks, FailedChecks []string
+
+	// OSName and OSVersion are the device's system, in the words of device profiles.
+	OSName, OSVersion string
 }
 
 // Group is a membership of the user: any of the names by which the identity provider calls it.

@@ -3,6 +3,7 @@ package netexpr
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // kind is the type of a field's values.
@@ -83,6 +84,37 @@ var fields = []field{
 	{name: "device_posture.checks.failed", kind: kindString, fold: true, many: true, nth: failed, known: postureKnown},
 }
 
+// profileFields are what device profiles can ask beside the identity fields.
+func profileFields() []field {
+	list := []field{
+		{name: "os.name", kind: kindString, fold: true, text: func(f *Flow) string { return f.OSName }},
+		{name: "os.version", kind: kindString, text: func(f *Flow) string { return f.OSVersion }},
+	}
+	for _, member := range []string{"id", "name", "email"} {
+		f, _ := lookup("identity.groups", member)
+		alias := *f
+		alias.name, alias.member = "identity.groups."+member, ""
+		list = append(list, alias)
+	}
+	return list
+}
+
+// ofProfiles are the fields that expressions of device profiles know.
+var ofProfiles = profileFields()
+
+// lookupProfile is lookup for device profiles, which are chosen before there is a flow.
+func lookupProfile(name, member string) (f *field, exists bool) {
+	for i := range ofProfiles {
+		if ofProfiles[i].name == name && member == "" {
+			return &ofProfiles[i], true
+		}
+	}
+	if strings.HasPrefix(name, "identity.") {
+		return lookup(name, member)
+	}
+	return nil, false
+}
+
 func groupField(member string, fold bool, part func(*Group) string) field {
 	return field{
 		name: "identity.groups", kind: kindString, fold: fold, many: true, member: member,
@@ -134,10 +166,23 @@ func lookup(name, member string) (f *field, exists bool) {
 	return nil, exists
 }
 
-// Fields returns the names of the fields, sorted, as they are written.
-func Fields() []string {
-	var names []string
+// Fields returns the names of the fields of network rules, sorted, as they are written.
+func Fields() []string { return namesOf(fields) }
+
+// ProfileFields are those of device profiles.
+func ProfileFields() []string {
+	list := slices.Clone(ofProfiles)
 	for _, f := range fields {
+		if strings.HasPrefix(f.name, "identity.") {
+			list = append(list, f)
+		}
+	}
+	return namesOf(list)
+}
+
+func namesOf(list []field) []string {
+	var names []string
+	for _, f := range list {
 		name := f.name
 		if f.keyed {
 			name += `["KEY"]`

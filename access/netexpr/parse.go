@@ -75,11 +75,16 @@ func (e *Expr) Lists() []string {
 
 // Parse reads an expression. An empty one is right: it asks nothing and is True. The
 // error is a *SyntaxError.
-func Parse(src string) (*Expr, error) {
+func Parse(src string) (*Expr, error) { return parse(src, lookup, Fields) }
+
+// ParseProfile reads the expression by which a device profile chooses its devices: over the user and the device's system.
+func ParseProfile(src string) (*Expr, error) { return parse(src, lookupProfile, ProfileFields) }
+
+func parse(src string, find func(name, member string) (*field, bool), names func() []string) (*Expr, error) {
 	if len(src) > MaxLength {
 		return nil, &SyntaxError{Offset: MaxLength, Message: fmt.Sprintf("longer than %d bytes", MaxLength)}
 	}
-	p := &parser{lex: lexer{src: src}, out: &Expr{src: src}}
+	p := &parser{lex: lexer{src: src}, out: &Expr{src: src}, find: find, names: names}
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
@@ -101,6 +106,8 @@ type parser struct {
 	lex      lexer
 	tok      token
 	out      *Expr
+	find     func(name, member string) (*field, bool)
+	names    func() []string
 	terms    int
 	members  int
 	patterns int
@@ -253,12 +260,12 @@ func (p *parser) operand(c *comparison, many bool) error {
 			}
 		}
 	}
-	f, exists := lookup(name, member)
+	f, exists := p.find(name, member)
 	switch {
 	case f == nil && exists:
 		return p.failAt(at, "%s has no member %q", name, member)
 	case f == nil:
-		return p.failAt(at, "unknown field %q; the fields are: %s", clip(name), strings.Join(Fields(), ", "))
+		return p.failAt(at, "unknown field %q; the fields are: %s", clip(name), strings.Join(p.names(), ", "))
 	case f.keyed != keyed && keyed:
 		return p.failAt(at, "%s takes no key in brackets", name)
 	case f.keyed != keyed:

@@ -30,6 +30,7 @@ const (
 	Whole  = "whole"  // all of it in one answer
 	Paged  = "paged"  // by page and per_page
 	Cursor = "cursor" // by cursor and per_page
+	After  = "after"  // by cursor and limit, the cursor in two places of the answer
 )
 
 // Operation is one method of one path.
@@ -170,6 +171,9 @@ func (s *schemas) query(o *Operation) (out []any) {
 	case Cursor:
 		query = append(query, Parameter{Name: "cursor", What: "of the answer before"}, Parameter{Name: "per_page", Type: "integer", What: "1 to 1000; 50 by default"})
 	}
+	if o.List == After {
+		query = append(query, Parameter{Name: "cursor", What: "of the answer before"}, Parameter{Name: "limit", Type: "integer", What: "1 to 1000"})
+	}
 	for _, p := range query {
 		schema := Schema{"type": "string"}
 		switch p.Type {
@@ -255,6 +259,15 @@ func (s *schemas) envelope(o *Operation) Schema {
 		properties["result_info"] = s.named1("CursorInfo", Schema{
 			"type": "object", "required": []any{"count", "cursor", "per_page"},
 			"properties": map[string]any{"count": count(0), "cursor": Schema{"type": "string"}, "per_page": count(1), "total_count": Schema{"type": []any{"integer", "null"}}},
+		})
+		required = append(required, "result_info")
+	}
+	if o.List == After {
+		properties["result_info"] = s.named1("AfterInfo", Schema{
+			"type": "object", "required": []any{"count", "cursor", "cursors"},
+			"properties": map[string]any{"count": count(0), "cursor": Schema{"type": "string"}, "cursors": Schema{
+				"type": "object", "required": []any{"after"}, "properties": map[string]any{"after": Schema{"type": "string"}},
+			}},
 		})
 		required = append(required, "result_info")
 	}

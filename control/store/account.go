@@ -40,6 +40,9 @@ func (s *Store) openAccount(ctx context.Context) error {
 		if err := tx.addCollections(ctx); err != nil {
 			return err
 		}
+		if err := tx.addMissingTags(ctx); err != nil {
+			return err
+		}
 		return tx.BeginEpoch(ctx)
 	})
 }

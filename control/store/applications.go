@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,10 +52,14 @@ func (f *ApplicationFilter) match(a *api.Application) bool {
 func hasAttribute(a *api.Application, pair string) bool {
 	key, value, _ := strings.Cut(pair, "=")
 	for _, c := range a.Criteria {
-		for _, v := range c.Attributes[key] {
-			if strings.EqualFold(v, value) {
-				return true
+		asked := slices.Clone(c.Attributes[key])
+		for _, list := range [...][]api.CriteriaEntry{c.Include, c.Require} {
+			for _, e := range list {
+				asked = append(append(asked, e.Attributes[key]...), e.Tags[key]...)
 			}
+		}
+		if slices.ContainsFunc(asked, func(v string) bool { return strings.EqualFold(v, value) }) {
+			return true
 		}
 	}
 	return false
@@ -297,12 +303,39 @@ func DomainApplication(a *api.Application) (access.Application, error) {
 		if err != nil {
 			return d, prefixPointer(at+"/protocol", err)
 		}
-		d.Criteria = append(d.Criteria, targets.Criteria{Attributes: c.Attributes, Port: uint16(c.Port), Protocol: p})
+		one := targets.Criteria{Attributes: c.Attributes, Port: uint16(c.Port), Protocol: p}
+		for _, list := range []struct {
+			name string
+			from []api.CriteriaEntry
+			to   *[]targets.Selector
+		}{{"/include", c.Include, &one.Include}, {"/require", c.Require, &one.Require}, {"/exclude", c.Exclude, &one.Exclude}} {
+			if *list.to, err = domainSelectors(at+list.name, list.from); err != nil {
+				return d, err
+			}
+		}
+		d.Criteria = append(d.Criteria, one)
 	}
 	for _, p := range a.Policies {
 		d.Policies = append(d.Policies, domainPolicy(p))
 	}
 	return d, nil
+}
+
+// domainSelectors unites the attributes and the tags of each entry, which are of one kind to the domain.
+func domainSelectors(at string, entries []api.CriteriaEntry) ([]targets.Selector, error) {
+	var out []targets.Selector
+	for i, e := range entries {
+		s := make(targets.Selector, len(e.Attributes)+len(e.Tags))
+		maps.Copy(s, e.Attributes)
+		for k, values := range e.Tags {
+			if _, twice := s[k]; twice || k == "hostname" {
+				return nil, kind.Field(at+"/"+strconv.Itoa(i)+"/tags", "%q is not the key of a tag here: it stands in target_attributes", clip(k))
+			}
+			s[k] = values
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }
 
 func domainPolicy(p api.Policy) access.Policy {

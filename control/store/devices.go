@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -36,36 +38,80 @@ type Device struct {
 	RevokedAt, DeletedAt       *string
 	BlockIndex                 uint16
 	Slots                      map[vnet.ID]vnet.Slot
+	// Facts are what it said of its system last.
+	Facts api.DeviceFacts
 }
 
 const deviceColumns = `d.id, d.registration_id, d.user_id, u.email, u.name, d.name, d.os, d.version, d.public_key, d.source_ip,
-	d.next_public_key, d.created_at, d.updated_at, d.last_seen_at, d.revoked_at, d.deleted_at, COALESCE(b.block_index, 0)`
+	d.next_public_key, d.created_at, d.updated_at, d.last_seen_at, d.revoked_at, d.deleted_at, COALESCE(b.block_index, 0), d.facts`
 
 const deviceTables = `devices d JOIN users u ON u.id = d.user_id LEFT JOIN device_blocks b ON b.device_id = d.id`
 
-func scanDevice(rs *sql.Rows) (Device, error) {
+func scanDevice(rs *sql.Rows) (Device, error) { return scanDeviceAnd(rs) }
+
+// scanDeviceAnd reads the columns behind the device's into more.
+func scanDeviceAnd(rs *sql.Rows, more ...any) (Device, error) {
 	var d Device
-	return d, rs.Scan(&d.ID, &d.RegistrationID, &d.UserID, &d.Email, &d.UserName, &d.Name, &d.OS, &d.Version, &d.PublicKey, &d.SourceIP,
-		&d.NextPublicKey, &d.CreatedAt, &d.UpdatedAt, &d.LastSeenAt, &d.RevokedAt, &d.DeletedAt, &d.BlockIndex)
+	var facts string
+	if err := rs.Scan(append([]any{&d.ID, &d.RegistrationID, &d.UserID, &d.Email, &d.UserName, &d.Name, &d.OS, &d.Version, &d.PublicKey, &d.SourceIP,
+		&d.NextPublicKey, &d.CreatedAt, &d.UpdatedAt, &d.LastSeenAt, &d.RevokedAt, &d.DeletedAt, &d.BlockIndex, &facts}, more...)...); err != nil {
+		return d, err
+	}
+	if facts == "{}" {
+		return d, nil
+	}
+	if err := json.Unmarshal([]byte(facts), &d.Facts); err != nil {
+		return d, fmt.Errorf("facts of device %s: %w", d.ID, err)
+	}
+	return d, nil
 }
 
 // DeviceFilter selects registrations; zero fields select all but the deleted ones.
 type DeviceFilter struct {
 	IDs                   []string // of registrations or devices; nil: all
-	UserID, Email, Device string
+	UserIDs               []string // nil: all
+	Email, Device         string
 	Search, Status        string // status: "active", "revoked", "all" or ""
 	SeenAfter, SeenBefore time.Time
-	AfterID               string // the cursor: only IDs behind it
+	SortBy                DeviceOrder
+	Descending            bool
+	After                 *DevicePlace // only what is behind it
 }
 
-// ListDevices lists registrations by ID from the cursor on, at most limit.
-func (r *Reader) ListDevices(ctx context.Context, f DeviceFilter, limit int) ([]Device, error) {
+// DeviceOrder is a column by which registrations are listed, and then by ID.
+type DeviceOrder string
+
+// The orders; zero is that of IDs.
+const (
+	ByDeviceName    DeviceOrder = "LOWER(d.name)"
+	ByDeviceVersion DeviceOrder = "d.version"
+	ByUserEmail     DeviceOrder = "u.email_key"
+	ByUserName      DeviceOrder = "u.name"
+	ByLastSeen      DeviceOrder = "d.last_seen_at"
+	ByCreation      DeviceOrder = "d.created_at"
+	ByState         DeviceOrder = "CASE WHEN d.revoked_at IS NULL THEN '1' ELSE '0' END"
+)
+
+// DevicePlace is where a registration stands in a list.
+type DevicePlace struct{ Value, ID string }
+
+// PlacedDevice is a registration with its place in the list it was read from.
+type PlacedDevice struct {
+	Device
+	Place DevicePlace
+}
+
+// ListDevices lists registrations from a place on, at most limit.
+func (r *Reader) ListDevices(ctx context.Context, f DeviceFilter, limit int) ([]PlacedDevice, error) {
 	var w where
 	w.deletedAs("d.deleted_at", nil)
 	if f.IDs != nil {
-		w.addIn(`d.registration_id`, f.IDs)
+		w.addAnyIn([]string{`d.registration_id`, `d.id`}, f.IDs)
 	}
-	for column, v := range map[string]string{"d.user_id": f.UserID, "u.email_key": emailKey(f.Email), "d.id": f.Device} {
+	if f.UserIDs != nil {
+		w.addIn(`d.user_id`, f.UserIDs)
+	}
+	for column, v := range map[string]string{"u.email_key": emailKey(f.Email), "d.id": f.Device} {
 		if v != "" {
 			w.add(column+` = ?`, v)
 		}
@@ -86,11 +132,24 @@ func (r *Reader) ListDevices(ctx context.Context, f DeviceFilter, limit int) ([]
 	if !f.SeenBefore.IsZero() {
 		w.add(`d.last_seen_at <= ?`, Stamp(f.SeenBefore))
 	}
-	if f.AfterID != "" {
-		w.add(`d.id > ?`, f.AfterID)
+	by, direction, behind := f.SortBy, " ASC", " > ?"
+	if by == "" {
+		by = "d.id"
 	}
-	return collect(ctx, r.q, scanDevice, `SELECT `+deviceColumns+` FROM `+deviceTables+w.String()+
-		` ORDER BY d.id LIMIT `+w.next(limit), w.args...)
+	if f.Descending {
+		direction, behind = " DESC", " < ?"
+	}
+	if p := f.After; p != nil {
+		w.add(`(`+string(by)+behind+` OR (`+string(by)+` = ? AND d.id`+behind+`))`, p.Value, p.Value, p.ID)
+	}
+	return collect(ctx, r.q, func(rs *sql.Rows) (PlacedDevice, error) {
+		var p PlacedDevice
+		var err error
+		p.Device, err = scanDeviceAnd(rs, &p.Place.Value)
+		p.Place.ID = p.ID
+		return p, err
+	}, `SELECT `+deviceColumns+`, `+string(by)+` FROM `+deviceTables+w.String()+
+		` ORDER BY `+string(by)+direction+`, d.id`+direction+` LIMIT `+w.next(limit), w.args...)
 }
 
 // Device finds one by the ID of the device or of its registration, revoked or not, unless it was deleted.
@@ -333,6 +392,11 @@ func (tx *Tx) eachDevice(ctx context.Context, ids []string, do func(Device) erro
 		}
 	}
 	return nil
+}
+
+// DeleteDevices ends registrations for good, named by registration or device ID. All must exist.
+func (tx *Tx) DeleteDevices(ctx context.Context, ids []string) error {
+	return tx.eachDevice(ctx, ids, func(d Device) error { return tx.DeleteDevice(ctx, d.ID) })
 }
 
 // DeleteDevice ends a registration for good: the device gave it up.

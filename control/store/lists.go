@@ -163,6 +163,9 @@ func (tx *Tx) updateList(ctx context.Context, id string, edit func(*api.List) er
 	if err := tx.writeItems(ctx, &l); err != nil {
 		return l, err
 	}
+	if err := tx.relistPosture(ctx, l.ID); err != nil {
+		return l, err
+	}
 	return l, tx.changed(ctx, Lists, "list.update", l.ID, change{before, l})
 }
 
@@ -184,6 +187,9 @@ func (tx *Tx) DeleteList(ctx context.Context, id string) error {
 		return kind.New(kind.Conflict, "list %q is named by the network rules %s", l.Name, strings.Join(names, ", ")).WithHint("change or delete them first")
 	}
 	if _, err := tx.exec(ctx, `DELETE FROM lists WHERE id = $1`, id); err != nil {
+		return err
+	}
+	if err := tx.relistPosture(ctx, id); err != nil {
 		return err
 	}
 	return tx.changed(ctx, Lists, "list.delete", id, l)

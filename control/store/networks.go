@@ -167,6 +167,8 @@ func (tx *Tx) networkUsers(ctx context.Context, id string) ([]string, error) {
 		return fmt.Sprintf("%s %s (%s)", what, name, id), err
 	}, `SELECT 'route', network, id FROM routes WHERE vnet_id = $1 AND deleted_at IS NULL
 		UNION ALL SELECT 'target', t.hostname, t.id FROM targets t JOIN target_addresses a ON a.target_id = t.id WHERE a.vnet_id = $1
+		UNION ALL SELECT 'device profile', p.name, p.id FROM device_profiles p WHERE p.default_vnet_id = $1
+			OR p.id IN (SELECT profile_id FROM device_profile_networks WHERE vnet_id = $1)
 		LIMIT 10`, id)
 }
 

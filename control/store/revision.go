@@ -22,9 +22,13 @@ const (
 	NetworkRules = "network_rules"
 	Lists        = "lists"
 	RuleGroups   = "rule_groups"
+
+	PostureRules   = "posture_rules"
+	PostureResults = "posture_results"
+	DeviceProfiles = "device_profiles"
 )
 
-var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, SSHHostCAs, NetworkRules, Lists, RuleGroups}
+var allCollections = []string{Networks, Routes, Tunnels, Targets, Applications, Users, Devices, Gateways, GatewayCAs, SSHHostCAs, NetworkRules, Lists, RuleGroups, PostureRules, PostureResults, DeviceProfiles}
 
 // Revision is the newest revision of any collection.
 func (r *Reader) Revision(ctx context.Context) (uint64, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"net/netip"
+	"slices"
+	"time"
 
 	"weft/api"
 	"weft/internal/kind"
@@ -17,6 +19,8 @@ type RouteFilter struct {
 	ID, TunnelID, VNET, Comment string
 	Subset, Superset            netip.Prefix
 	IsDeleted                   *bool
+	ExistedAt                   time.Time
+	TunnelTypes                 []string // nil: all
 }
 
 const routeColumns = `r.id, r.network, r.tunnel_id, r.vnet_id, r.comment, r.created_at, r.deleted_at, t.name, v.name`
@@ -44,7 +48,15 @@ func (r *Reader) ListRoutes(ctx context.Context, f RouteFilter, p Page) (list []
 		w.add(`r.family = ? AND r.first_key <= ? AND r.last_key >= ?`,
 			family(f.Superset.Addr()), addrKey(f.Superset.Addr()), addrKey(lastAddr(f.Superset)))
 	}
-	w.deletedAs("r.deleted_at", f.IsDeleted)
+	if !f.ExistedAt.IsZero() {
+		w.add(`r.created_at <= ? AND (r.deleted_at IS NULL OR r.deleted_at > ?)`, Stamp(f.ExistedAt), Stamp(f.ExistedAt))
+	}
+	if f.ExistedAt.IsZero() || f.IsDeleted != nil {
+		w.deletedAs("r.deleted_at", f.IsDeleted)
+	}
+	if f.TunnelTypes != nil && !slices.Contains(f.TunnelTypes, TunnelType) {
+		w.add(`1 = 0`)
+	}
 	if total, err = r.count(ctx, routeTables, &w); err != nil {
 		return nil, 0, err
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"time"
@@ -33,7 +34,8 @@ type TargetFilter struct {
 	CreatedBefore              time.Time
 	ModifiedAfter              time.Time
 	ModifiedBefore             time.Time
-	OrderByHostname            bool // else by creation
+	OrderByHostname            bool   // else by creation
+	OrderByTag                 string // a key; targets without it come last
 	Descending                 bool
 }
 
@@ -68,7 +70,11 @@ func (r *Reader) ListTargets(ctx context.Context, f TargetFilter, p Page) (list 
 	if total, err = r.count(ctx, targetTables, w); err != nil {
 		return nil, 0, err
 	}
-	list, err = collect(ctx, r.q, scanTarget, `SELECT `+targetColumns+` FROM `+targetTables+w.String()+f.order()+
+	from := targetTables
+	if f.OrderByTag != "" {
+		from += ` LEFT JOIN target_tags o ON o.target_id = t.id AND o.tag_key = ` + w.next(f.OrderByTag)
+	}
+	list, err = collect(ctx, r.q, scanTarget, `SELECT `+targetColumns+` FROM `+from+w.String()+f.order()+
 		` LIMIT `+w.next(p.Size)+` OFFSET `+w.next(p.offset()), w.args...)
 	return list, total, err
 }
@@ -77,6 +83,9 @@ func (f *TargetFilter) order() string {
 	direction := " ASC"
 	if f.Descending {
 		direction = " DESC"
+	}
+	if f.OrderByTag != "" {
+		return ` ORDER BY CASE WHEN o.tag_value IS NULL THEN 1 ELSE 0 END, o.tag_value` + direction + `, t.id` + direction
 	}
 	if f.OrderByHostname {
 		return ` ORDER BY t.hostname_key` + direction + `, t.id` + direction
@@ -123,8 +132,7 @@ func (f *TargetFilter) where() *where {
 		w.add(`(a4.vnet_id = ? OR a6.vnet_id = ?)`, f.VNET, f.VNET)
 	}
 	for _, tag := range f.Tags {
-		// The tags are rendered by encoding/json, so a pair has one spelling.
-		w.add(`t.tags LIKE ? ESCAPE '\'`, "%"+escapeLike(jsonPair(tag[0], tag[1]))+"%")
+		w.add(`t.id IN (SELECT target_id FROM target_tags WHERE tag_key = ? AND tag_value = ?)`, tag[0], tag[1])
 	}
 	for clause, at := range map[string]time.Time{
 		`t.created_at >= ?`: f.CreatedAfter, `t.created_at <= ?`: f.CreatedBefore,
@@ -135,11 +143,6 @@ func (f *TargetFilter) where() *where {
 		}
 	}
 	return w
-}
-
-func jsonPair(k, v string) string {
-	raw, _ := json.Marshal(map[string]string{k: v}) // strings always marshal
-	return strings.Trim(string(raw), "{}")
 }
 
 // Target finds one.
@@ -176,6 +179,9 @@ func (tx *Tx) CreateTarget(ctx context.Context, pointer string, in api.TargetWri
 	if err := tx.putAddresses(ctx, t, keys); err != nil {
 		return t, err
 	}
+	if err := tx.putTags(ctx, t); err != nil {
+		return t, err
+	}
 	return t, tx.changed(ctx, Targets, "target.create", t.ID, t)
 }
 
@@ -200,6 +206,14 @@ func (tx *Tx) ReplaceTarget(ctx context.Context, id string, in api.TargetWrite) 
 	if err := tx.putAddresses(ctx, t, keys); err != nil {
 		return t, err
 	}
+	if !maps.Equal(t.Tags, before.Tags) {
+		if _, err := tx.exec(ctx, `DELETE FROM target_tags WHERE target_id = $1`, id); err != nil {
+			return t, err
+		}
+		if err := tx.putTags(ctx, t); err != nil {
+			return t, err
+		}
+	}
 	return t, tx.changed(ctx, Targets, "target.update", t.ID, change{before, t})
 }
 
@@ -221,6 +235,32 @@ func tagText(tags map[string]string) string {
 	}
 	raw, _ := json.Marshal(tags) // strings always marshal
 	return string(raw)
+}
+
+// putTags makes the tags selectable.
+func (tx *Tx) putTags(ctx context.Context, t api.Target) error {
+	for k, v := range t.Tags {
+		if _, err := tx.exec(ctx, `INSERT INTO target_tags (target_id, tag_key, tag_value) VALUES ($1, $2, $3)
+			ON CONFLICT (target_id, tag_key) DO UPDATE SET tag_value = $3`, t.ID, k, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addMissingTags makes the tags of before target_tags selectable.
+func (tx *Tx) addMissingTags(ctx context.Context) error {
+	old, err := collect(ctx, tx.q, scanTarget, `SELECT `+targetColumns+` FROM `+targetTables+`
+		WHERE t.tags <> '{}' AND NOT EXISTS (SELECT 1 FROM target_tags x WHERE x.target_id = t.id) ORDER BY t.id`)
+	if err != nil {
+		return err
+	}
+	for _, t := range old {
+		if err := tx.putTags(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (tx *Tx) putAddresses(ctx context.Context, t api.Target, keys [2]string) error {

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -26,16 +27,21 @@ type TunnelFilter struct {
 	NotNamePrefix string
 	IsDeleted     *bool
 	AnyState      bool // deleted or not
+
+	ExistedAt, WasActiveAt, WasInactiveAt time.Time
+	// Status is "healthy", "down", "inactive" or "degraded", which none is; Live are the tunnels with a connector now.
+	Status string
+	Live   []string
 }
 
-const tunnelColumns = `id, name, config_src, created_at, deleted_at`
+const tunnelColumns = `id, name, config_src, created_at, deleted_at, active_at, inactive_at`
 
 func (r *Reader) scanTunnel(rs *sql.Rows) (api.Tunnel, error) {
 	t := api.Tunnel{
 		AccountTag: r.store.account.ID, TunnelType: TunnelType, Status: "inactive",
-		Connections: []any{}, Metadata: map[string]any{},
+		Connections: []api.TunnelConn{}, Metadata: map[string]any{},
 	}
-	err := rs.Scan(&t.ID, &t.Name, &t.ConfigSource, &t.CreatedAt, &t.DeletedAt)
+	err := rs.Scan(&t.ID, &t.Name, &t.ConfigSource, &t.CreatedAt, &t.DeletedAt, &t.ConnsActiveAt, &t.ConnsInactive)
 	t.RemoteConfig = t.ConfigSource == "cloudflare"
 	return t, err
 }
@@ -55,9 +61,10 @@ func (r *Reader) ListTunnels(ctx context.Context, f TunnelFilter, p Page) (list 
 	if f.NotNamePrefix != "" {
 		w.add(`name_key NOT LIKE ? ESCAPE '\'`, escapeLike(nameKey(f.NotNamePrefix))+"%")
 	}
-	if !f.AnyState {
+	if !f.AnyState && (f.ExistedAt.IsZero() || f.IsDeleted != nil) {
 		w.deleted(f.IsDeleted)
 	}
+	f.activity(&w)
 	if total, err = r.count(ctx, `tunnels`, &w); err != nil {
 		return nil, 0, err
 	}
@@ -95,7 +102,7 @@ func (r *Reader) tunnelRef(ctx context.Context, pointer, id string) (api.Tunnel,
 func (tx *Tx) CreateTunnel(ctx context.Context, name, configSource string, secret []byte) (api.Tunnel, error) {
 	t := api.Tunnel{
 		ID: newID(), AccountTag: tx.store.account.ID, Name: name, CreatedAt: tx.at, TunnelType: TunnelType, Status: "inactive",
-		Connections: []any{}, Metadata: map[string]any{}, ConfigSource: configSource, RemoteConfig: configSource == "cloudflare",
+		Connections: []api.TunnelConn{}, Metadata: map[string]any{}, ConfigSource: configSource, RemoteConfig: configSource == "cloudflare",
 	}
 	if err := checkName(name); err != nil {
 		return t, err

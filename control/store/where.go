@@ -40,6 +40,15 @@ func (w *where) addIn(expression string, values []string) {
 	w.add(expression+" IN ("+marks+")", args...)
 }
 
+// addAnyIn asks for any of the expressions to be one of values; none selects nothing.
+func (w *where) addAnyIn(expressions, values []string) {
+	any := where{args: w.args}
+	for _, e := range expressions {
+		any.addIn(e, values)
+	}
+	w.clauses, w.args = append(w.clauses, "("+strings.Join(any.clauses, " OR ")+")"), any.args
+}
+
 // deleted selects objects that are deleted, or by default those that are not.
 func (w *where) deleted(is *bool) { w.deletedAs("deleted_at", is) }
 

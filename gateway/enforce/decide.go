@@ -11,7 +11,7 @@ import (
 // Reasons of the gateway itself, beside those of package access.
 const (
 	SourceUnknown        access.Reason = "source_unknown"        // no device has that tunnel address
-	VNETNotPermitted     access.Reason = "vnet_not_permitted"    // the slot is none of the device's, or its VNET is gone
+	VNETNotPermitted                   = access.VNETNotPermitted // the slot is none of the device's, or its VNET is gone
 	DestinationForbidden access.Reason = "destination_forbidden" // see Forbidden
 	NoRoute              access.Reason = "no_route"              // allowed, but no route of the VNET covers it
 )

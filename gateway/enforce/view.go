@@ -171,6 +171,7 @@ func (v *View) device(st *api.GatewayState, w api.GatewayDevice) (*Device, error
 		ID: w.ID, Name: w.Name, UserID: w.UserID, PublicKey: key, Block: block,
 		facts: access.Device{ID: w.ID, PassedChecks: w.PassedChecks, Country: w.Country},
 	}
+	d.setPosture(st.Self.PostureRules)
 	if w.NextPublicKey != "" {
 		if d.NextKey, err = tunnel.ParsePublicKey(w.NextPublicKey); err != nil {
 			return nil, fmt.Errorf("next key: %w", err)
@@ -194,6 +195,19 @@ func (v *View) device(st *api.GatewayState, w api.GatewayDevice) (*Device, error
 		d.slots[slot] = network
 	}
 	return d, nil
+}
+
+// setPosture fails every rule that the device does not pass.
+func (d *Device) setPosture(rules []string) {
+	if len(rules) == 0 {
+		return
+	}
+	d.facts.FailedChecks = []string{}
+	for _, id := range rules {
+		if !slices.Contains(d.facts.PassedChecks, id) {
+			d.facts.FailedChecks = append(d.facts.FailedChecks, id)
+		}
+	}
 }
 
 // Revision of the state.
