@@ -24,6 +24,8 @@ type entry struct {
 	query        []openapi.Parameter
 	note         string
 	bare         bool
+	// refused says that the endpoint is there to refuse, in words, what would otherwise seem to have been done.
+	refused bool
 }
 
 type catalogue map[string]entry

@@ -22,8 +22,8 @@ func identityCatalogue() catalogue {
 		"POST " + tokens + "/{id}/refresh": {what: "Let the duration of a service token begin anew", out: api.ServiceToken{}},
 
 		"PUT " + apps + "/{id}/policies/{policy}/make_reusable": {what: "Make a policy of an application a reusable one", out: api.Policy{}},
-		"POST " + apps + "/{id}/revoke_tokens":                  {what: "Refused: an infrastructure application has no tokens"},
-		"POST " + apps + "/{id}/revoke-tokens":                  {what: "Refused: an infrastructure application has no tokens"},
+		"POST " + apps + "/{id}/revoke_tokens":                  {what: "Refused: an infrastructure application has no tokens", refused: true},
+		"POST " + apps + "/{id}/revoke-tokens":                  {what: "Refused: an infrastructure application has no tokens", refused: true},
 
 		"GET " + org:  {what: "Read the organization", out: api.Organization{}},
 		"POST " + org: {what: "Create the organization", in: organizationInput{}, out: api.Organization{}},

@@ -35,7 +35,7 @@ func profileCatalogue() catalogue {
 		"GET ~/cfd_tunnel/{id}/connectors/{connector}": {what: "Read a connector that is in contact", out: api.TunnelConnection{}},
 		"GET ~/cfd_tunnel/{id}/configurations":         {what: "Read what clients keep for a tunnel", out: api.TunnelConfiguration{}},
 		"PUT ~/cfd_tunnel/{id}/configurations":         {what: "Keep a configuration for a tunnel", in: tunnelConfigurationInput{}, out: api.TunnelConfiguration{}},
-		"POST ~/cfd_tunnel/{id}/management":            {what: "Refused: connectors have no management service", in: map[string]any{}, bodyOptional: true},
+		"POST ~/cfd_tunnel/{id}/management":            {what: "Refused: connectors have no management service", refused: true, note: "The body is not looked at."},
 	}
 	reset := kinds("boolean", "reset_defaults")
 	for path, noun := range map[string]string{one: "the default device profile", one + "/{id}": "a device profile"} {

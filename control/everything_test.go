@@ -26,6 +26,12 @@ var objects = []struct{ path, body string }{
 	{"/access/apps/{id}/policies", `{"name":"p","decision":"allow","precedence":1,"include":[{"email":{"email":"a@b.c"}}],"connection_rules":{"ssh":{"usernames":["root"],"allow_email_alias":true}}}`},
 	{"/access/gateway_ca", ``},
 	{"/gateway/lists", `{"name":"addresses","type":"IP","items":[{"value":"192.0.2.1"}]}`},
+	{"/access/policies", `{"name":"shared","decision":"allow","include":[{"email":{"email":"a@b.c"}}]}`},
+	{"/access/service_tokens", `{"name":"ci","duration":"8760h"}`},
+	{"/access/identity_providers", `{"name":"code","type":"onetimepin","config":{}}`},
+	{"/devices/posture", `{"name":"marker","type":"file","schedule":"1m","match":[{"platform":"linux"}],"input":{"operating_system":"linux","path":"/etc/marker","exists":true}}`},
+	{"/devices/posture/integration", `{"name":"crowd","type":"crowdstrike_s2s","interval":"10m","config":{"api_url":"https://x","client_id":"id","client_secret":"hunter2","customer_id":"c"}}`},
+	{"/devices/policy", `{"name":"contractors","match":"identity.email == \"a@b.c\"","precedence":10}`},
 	{"/gateway/rules", `{"name":"block","action":"block","enabled":true,"filters":["l4"],"precedence":10,"traffic":"net.dst.port == 23"}`},
 }
 
@@ -45,6 +51,9 @@ func newEverything(t *testing.T) *everything {
 		r := w.c.good(t, "POST", w.fill("~"+o.path), w.body(o.body))
 		id, _ := r.result["id"].(string)
 		if id == "" {
+			id, _ = r.result["policy_id"].(string) // of a device profile
+		}
+		if id == "" {
 			t.Fatalf("made %s: %s", o.path, r.raw)
 		}
 		w.ids[o.path] = id
@@ -54,6 +63,7 @@ func newEverything(t *testing.T) *everything {
 	w.tokens["connectorToken"] = strings.Trim(string(w.c.good(t, "GET", w.fill("~/cfd_tunnel/{id}/token"), "").env.Result), `"`)
 	w.ids["/devices"], w.ids["/devices/registrations"] = dev.RegistrationID, dev.RegistrationID
 	w.ids["/devices/physical-devices"] = dev.DeviceID
+	w.ids["/access/users/{id}/active_sessions"] = dev.RegistrationID
 	users := w.c.good(t, "GET", "~/access/users", "")
 	w.ids["/access/users"], _ = users.list[0]["id"].(string)
 	w.ids[api.PathSSHHostCAs], _ = w.c.good(t, "POST", api.PathSSHHostCAs, "").result["id"].(string)
@@ -69,6 +79,15 @@ func (w *everything) body(s string) string {
 }
 
 const accountPath = api.PathManagement + "/accounts/{account}"
+
+// queries are those that an endpoint cannot do without.
+var queries = map[string]string{"DELETE ~/devices/registrations": `?id=$`}
+
+// url is the path of an endpoint with the query that it needs.
+func (w *everything) url(r control.Row) string {
+	query := queries[r.Method+" "+strings.Replace(r.Path, accountPath, "~", 1)]
+	return w.fill(r.Path) + strings.Replace(query, "$", w.ids["/devices"], 1)
+}
 
 // fill puts IDs into a pattern: those of the objects, or what replace says, by name.
 func (w *everything) fill(path string, replace ...string) string {
@@ -193,6 +212,22 @@ var bodies = map[string]string{
 	"POST ~/teamnet/routes/network/{network}":    `{"tunnel_id":"$/cfd_tunnel","comment":"c"}`,
 	"PATCH ~/teamnet/routes/network/{network}":   `{"tunnel_id":"$/cfd_tunnel","comment":"c"}`,
 	"PATCH ~/gateway/lists/{id}":                 `{"append":[{"value":"192.0.2.2"}],"remove":[]}`,
+	"PUT ~/cfd_tunnel/{id}/configurations":       `{"config":{"ingress":[{"service":"http_status:404"}]}}`,
+	"POST ~/access/service_tokens/{id}/rotate":   `{"previous_client_secret_expires_at":"2099-01-01T00:00:00Z"}`,
+	"POST ~/access/organizations":                `{"name":"org","auth_domain":"org.example.com"}`,
+	"PUT ~/access/organizations":                 `{"name":"org"}`,
+	"POST ~/access/users":                        `{"email":"new@b.c","name":"New"}`,
+	"PUT ~/access/users/{id}":                    `{"email":"a@b.c","name":"A"}`,
+	"PATCH ~/devices/policy":                     `{"description":"d"}`,
+	"PUT ~/devices/policy/exclude":               `[{"address":"192.0.2.0/24"}]`,
+	"PUT ~/devices/policy/include":               `[{"address":"192.0.2.0/24"}]`,
+	"PUT ~/devices/policy/fallback_domains":      `[{"suffix":"corp.example","dns_server":["192.0.2.1"]}]`,
+	"PUT ~/devices/policy/{id}/exclude":          `[{"address":"192.0.2.0/24"}]`,
+	"PUT ~/devices/policy/{id}/include":          `[{"address":"192.0.2.0/24"}]`,
+	"PUT ~/devices/policy/{id}/fallback_domains": `[{"suffix":"corp.example","dns_server":["192.0.2.1"]}]`,
+	"PUT ~/devices/settings":                     `{"gateway_proxy_enabled":true}`,
+	"PATCH ~/devices/settings":                   `{"gateway_proxy_enabled":true}`,
+	"PUT " + api.PathAgentPosture:                `{"facts":{"os":"linux"},"observations":{}}`,
 	"POST ~/devices/revoke":                      `["$/devices"]`,
 	"POST ~/devices/unrevoke":                    `["$/devices"]`,
 	"POST ~/access/organizations/revoke_user":    `{"email":"a@b.c"}`,
@@ -240,7 +275,10 @@ func TestEverything_IsReadAndRewritten(t *testing.T) {
 
 // notByItself are endpoints that need more than their object, with why; other tests call them.
 var notByItself = map[string]string{
-	"GET " + api.PathImpact: "it is asked about a change",
+	"GET " + api.PathImpact:                                                    "it is asked about a change",
+	"GET " + accountPath + "/logs/audit":                                       "it is asked about a time",
+	"GET " + accountPath + "/cfd_tunnel/{id}/connectors/{connector}":           "a connector must be in contact",
+	"PUT " + accountPath + "/access/apps/{id}/policies/{policy}/make_reusable": "it can be done once",
 }
 
 // What was made can be deleted, the last first; then it is gone.

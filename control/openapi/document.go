@@ -70,15 +70,19 @@ type Parameter struct {
 	What     string
 }
 
-// ID is the operation's unique name, made of method and path.
+// ID is the operation's name, made of method and path; Build numbers those that are alike.
 func (o *Operation) ID() string {
-	words := strings.FieldsFunc(o.Path, func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9') })
+	path := o.Path
+	for _, prefix := range []string{"/client/v4/accounts/{account}/", "/client/v4/"} { // the same everywhere
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
+			path = rest
+			break
+		}
+	}
+	words := strings.FieldsFunc(path, func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9') })
 	var b strings.Builder
 	b.WriteString(strings.ToLower(o.Method))
 	for _, w := range words {
-		if w == "client" || w == "v4" || w == "accounts" || w == "account" {
-			continue
-		}
 		b.WriteString(strings.ToUpper(w[:1]) + w[1:])
 	}
 	return b.String()
@@ -87,13 +91,17 @@ func (o *Operation) ID() string {
 // Build writes the document.
 func Build(info Info, rules Rules, schemes map[string]any, ops []Operation) ([]byte, error) {
 	s := &schemas{rules: rules, named: map[string]Schema{}, types: map[string]reflect.Type{}}
-	paths := map[string]map[string]any{}
+	paths, ids := map[string]map[string]any{}, map[string]int{}
 	for i := range ops {
 		o := &ops[i]
 		if paths[o.Path] == nil {
 			paths[o.Path] = map[string]any{}
 		}
-		paths[o.Path][strings.ToLower(o.Method)] = s.operation(o)
+		made := s.operation(o)
+		if ids[o.ID()]++; ids[o.ID()] > 1 { // two spellings of one path
+			made["operationId"] = fmt.Sprint(o.ID(), ids[o.ID()])
+		}
+		paths[o.Path][strings.ToLower(o.Method)] = made
 	}
 	if s.err != nil {
 		return nil, s.err

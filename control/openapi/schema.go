@@ -132,9 +132,7 @@ func (s *schemas) object(t reflect.Type, d direction) Schema {
 	if d == request {
 		o["additionalProperties"] = false
 		for _, k := range s.rules.Ignored[t] {
-			if properties[k] == nil {
-				properties[k] = Schema{"description": "accepted and ignored"}
-			}
+			properties[k] = Schema{"description": "accepted and ignored"}
 		}
 	}
 	if len(properties) > 0 {
