@@ -23,13 +23,13 @@ demo: ## everything on this machine, without root; ONCE=1 ends after the last st
 
 test: ## every test that needs nothing but Go; the others skip with the reason
 	$(GO) vet -tags e2e $(PKGS)
-	$(GO) test -timeout 8m $(PKGS)
+	GO='$(GO)' tools/gotest -timeout 8m -- $(PKGS)
 
 sdk: ## drive the management API with the SDKs that others wrote for it
 	cd integration/sdk && $(GO) vet ./... && $(GO) test -timeout 5m ./...
 
 race: ## the same with the race detector, but for what builds packages, counts growth, or starts programs by the thousand
-	$(GO) test -race -timeout 14m $$($(GO) list $(PKGS) | grep -vE '/(packaging(/.*)?|integration/soak|cli)$$')
+	GO='$(GO)' tools/gotest -race -timeout 14m -- $$($(GO) list $(PKGS) | grep -vE '/(packaging(/.*)?|integration/soak|cli)$$')
 	$(GO) test -race -timeout 5m -run 'Watch|Pick|Pager|Reachable|Forward|Flow' ./cli
 
 lint: ## golangci-lint, pinned in tools/go.mod
@@ -42,10 +42,10 @@ fuzz-smoke: ## every fuzz target for FUZZTIME
 	@tools/fuzz-smoke $(FUZZTIME)
 
 e2e: ## real programs in network namespaces; needs root, OpenSSH and rsync
-	$(GO) test -tags e2e -count 1 -timeout 12m -v ./integration/...
+	GO='$(GO)' tools/gotest -tags e2e -count 1 -timeout 12m -v -- ./integration/...
 
 bench: ## the committed benchmarks; each prints ratios of one run
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./vnet ./access ./tunnel/... ./gateway/... ./agent ./cli/... ./integration/...
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./vnet ./access ./control/... ./tunnel/... ./gateway/... ./agent ./cli/... ./integration/...
 
 cross: ## build for every platform that is supported
 	@set -e; for p in $(PLATFORMS); do \

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
 
 	"weft/internal/kind"
 	"weft/targets"
@@ -15,6 +16,17 @@ type compiler struct {
 	apps []*Application
 	// first and end bound the policies of the application with an ordinal.
 	first, end []int32
+	// old is the snapshot before, of which what did not change is used again; patch is what did change of the targets, and
+	// compiled holds the applications by ID, but for those that did. See CompileAfter.
+	old      *Snapshot
+	patch    patch
+	compiled map[string]compiledApplication
+
+	// What follows finds the covers of a target, also of one that comes later: see CompileAfter. mu is held then.
+	mu      sync.Mutex
+	matcher *matcher
+	covers  map[string]*cover   // by protocol and applications
+	sets    map[string]*portSet // by what criteria see of a target
 }
 
 // problem records an object that is left out.
@@ -26,6 +38,9 @@ var errNoID = kind.New(kind.Invalid, "it has no ID")
 
 // compileTargets indexes the valid targets, sorted.
 func (c *compiler) compileTargets(in []targets.Target) error {
+	if c.old != nil {
+		return c.s.patchTargets(c.old, c.patch)
+	}
 	valid := make([]targets.Target, 0, len(in))
 	for _, t := range in {
 		err := t.Validate()
@@ -39,6 +54,10 @@ func (c *compiler) compileTargets(in []targets.Target) error {
 		valid = append(valid, t)
 	}
 	slices.SortFunc(valid, byHostname)
+	c.s.order = make([]int32, len(valid))
+	for i := range c.s.order {
+		c.s.order[i] = int32(i)
+	}
 	var err error
 	c.s.index, err = targets.NewIndex(valid)
 	return err
@@ -46,6 +65,10 @@ func (c *compiler) compileTargets(in []targets.Target) error {
 
 // compileGroups compiles each group behind those it refers to.
 func (c *compiler) compileGroups(in []RuleGroup) error {
+	if c.old != nil {
+		c.s.groups = c.old.groups // the policies that are used again point to them
+		return nil
+	}
 	order, err := orderGroups(in)
 	if err != nil {
 		return err
@@ -69,6 +92,11 @@ func (c *compiler) compileGroups(in []RuleGroup) error {
 func (c *compiler) compileApplications(in []Application) error {
 	for i := range in {
 		a := &in[i]
+		if old, ok := c.compiled[a.ID]; ok && old.app != nil && sameApplication(a, &old.source) {
+			c.apps = append(c.apps, old.app)
+			continue
+		}
+		delete(c.compiled, a.ID)
 		err := a.validateShape()
 		if a.ID == "" {
 			err = errNoID
@@ -83,8 +111,20 @@ func (c *compiler) compileApplications(in []Application) error {
 	if err := checkContradictions(c.apps); err != nil {
 		return err
 	}
+	n := 0
+	for _, a := range c.apps {
+		n += len(a.Policies)
+	}
+	c.s.policies = make([]policy, 0, n)
 	for ordinal, a := range c.apps {
 		c.first = append(c.first, int32(len(c.s.policies)))
+		if old, ok := c.compiled[a.ID]; ok {
+			for _, p := range old.policies {
+				c.reusePolicy(p, int32(ordinal))
+			}
+			c.end = append(c.end, int32(len(c.s.policies)))
+			continue
+		}
 		sorted := make([]*Policy, len(a.Policies))
 		for i := range a.Policies {
 			sorted[i] = &a.Policies[i]
@@ -133,6 +173,19 @@ func (c *compiler) addPolicy(p *Policy, app int32) {
 			compiled.login[u] = struct{}{}
 		}
 	}
+	c.indexPolicy(p, ordinal)
+	c.s.policies = append(c.s.policies, compiled)
+}
+
+// reusePolicy takes over what the snapshot before has of a policy.
+func (c *compiler) reusePolicy(p policy, app int32) {
+	p.app = app
+	c.indexPolicy(p.source, int32(len(c.s.policies)))
+	c.s.policies = append(c.s.policies, p)
+}
+
+// indexPolicy enters the include keys of p.
+func (c *compiler) indexPolicy(p *Policy, ordinal int32) {
 	for _, r := range p.Include {
 		switch {
 		case r.Validate() != nil || r.sel == selGroup:
@@ -144,7 +197,6 @@ func (c *compiler) addPolicy(p *Policy, app int32) {
 			*list = appendOrdinal(*list, ordinal)
 		}
 	}
-	c.s.policies = append(c.s.policies, compiled)
 }
 
 // appendOrdinal appends n unless it is the last already.
@@ -158,26 +210,33 @@ func appendOrdinal(list []int32, n int32) []int32 {
 // compileCovers finds the applications of every target at every port. Targets
 // that no criterion can tell apart are matched once.
 func (c *compiler) compileCovers() {
-	m := c.newMatcher()
+	c.matcher = c.newMatcher()
+	c.covers = make(map[string]*cover)
+	c.sets = make(map[string]*portSet)
 	c.s.ports = make([]*portSet, c.s.index.Len())
-	covers := make(map[string]*cover)
-	sets := make(map[string]*portSet)
 	for i := range c.s.ports {
-		t := c.s.index.Get(i)
-		looks := m.looks(t)
-		set, known := sets[looks]
-		if !known {
-			if pairs := m.match(t); len(pairs) > 0 {
-				set = c.newPortSet(pairs, covers)
-			}
-			sets[looks] = set
+		if t := c.s.index.Get(i); t.ID != "" {
+			c.s.ports[i] = c.portsOf(t)
 		}
-		c.s.ports[i] = set
 	}
 }
 
+// portsOf are the ports at which a target is covered, nil for none.
+func (c *compiler) portsOf(t *targets.Target) *portSet {
+	looks := c.matcher.looks(t)
+	set, known := c.sets[looks]
+	if !known {
+		if pairs := c.matcher.match(t); len(pairs) > 0 {
+			set = c.newPortSet(pairs)
+		}
+		c.sets[looks] = set
+	}
+	return set
+}
+
 // newPortSet turns sorted pairs into ports with covers.
-func (c *compiler) newPortSet(pairs []pair, covers map[string]*cover) *portSet {
+func (c *compiler) newPortSet(pairs []pair) *portSet {
+	covers := c.covers
 	set := &portSet{}
 	for i := 0; i < len(pairs); {
 		port, protocol := pairs[i].port, pairs[i].protocol

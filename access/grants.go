@@ -78,7 +78,9 @@ func Entries(s *Snapshot, id *Identity, d *Device) []targets.Entry {
 		}
 	}
 	entries := make([]targets.Entry, 0, n)
-	for i, set := range s.ports {
+	for _, place := range s.order {
+		i := int(place)
+		set := s.ports[i]
 		if set == nil {
 			continue
 		}

@@ -15,10 +15,14 @@ type Snapshot struct {
 	revision uint64
 	problems []error
 	networks map[vnet.ID]vnet.Network
-	// index holds the valid targets in the order of Entries; ports[i] are those
-	// at which the i-th is covered, nil for none.
+	// index holds the valid targets; ports[i] are those at which the i-th is
+	// covered, nil for none; order are the places in the order of Entries.
 	index *targets.Index
 	ports []*portSet
+	order []int32
+	// input is what it was compiled from, and compiler how; see CompileAfter.
+	input    Input
+	compiler *compiler
 	// policies holds every policy in the order of evaluation; their ordinals
 	// index it. byKey and byNet find those whose include list has a rule that
 	// holds, but for rules that refer to rule groups.
@@ -67,10 +71,12 @@ type cover struct {
 // another version may be, is left out as a whole, which grants nothing, and is
 // reported by Problems: one bad object does not stop the policy of all others.
 func Compile(in Input) (*Snapshot, error) {
-	c := compiler{s: &Snapshot{revision: in.Revision, networks: make(map[vnet.ID]vnet.Network, len(in.Networks))}}
-	for _, n := range in.Networks {
-		c.s.networks[n.ID] = n
-	}
+	return compile(&compiler{}, in)
+}
+
+func compile(c *compiler, in Input) (*Snapshot, error) {
+	s := &Snapshot{revision: in.Revision, networks: networksOf(in.Networks), input: in, compiler: c}
+	c.s = s
 	if err := c.compileTargets(in.Targets); err != nil {
 		return nil, fmt.Errorf("compile targets: %w", err)
 	}
@@ -83,7 +89,9 @@ func Compile(in Input) (*Snapshot, error) {
 	c.compileNetworkRules(in.NetworkRules, in.Lists)
 	c.s.byKey.seal()
 	c.compileCovers()
-	return c.s, nil
+	// What finds covers later needs the policies and nothing else of a snapshot that is soon an old one.
+	c.s, c.old, c.compiled = &Snapshot{policies: s.policies}, nil, nil
+	return s, nil
 }
 
 // Revision of the input; 0 for a nil snapshot.

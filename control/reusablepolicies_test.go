@@ -133,15 +133,18 @@ func TestSync_ReusablePolicies(t *testing.T) {
 	id := c.good(t, "POST", "~/access/policies", fmt.Sprintf(body, "other")).result["id"]
 	s.Target("db-1", "10.0.0.9", s.DefaultVNET())
 	app := c.good(t, "POST", "~/access/apps", appBody("ssh", fmt.Sprintf(`["%s"]`, id))).result
+	c.good(t, "POST", "~/access/apps", strings.Replace(appBody("more", fmt.Sprintf(`["%s"]`, id)), `"port":22`, `"port":2222`, 1))
 	agent := watch[api.AgentState](t, s.ClientWith(api.Secret(s.Enrol("jdoe@company.com", "laptop").Token)), api.PathAgentSync)
 	gateway := watch[api.GatewayState](t, s.ClientWith(api.Secret(s.Gateway("gw").Token)), api.PathGatewaySync)
 	agent.until(t, "a list without it", func(a *api.AgentState) bool { return len(a.Entries) == 0 })
 	c.good(t, "PUT", fmt.Sprintf("~/access/policies/%s", id), fmt.Sprintf(body, "jdoe"))
-	agent.until(t, "the target", func(a *api.AgentState) bool { return len(a.Entries) == 1 })
+	agent.until(t, "the target at both ports", func(a *api.AgentState) bool { return len(a.Entries) == 2 })
 	gateway.until(t, "the policy", func(g *api.GatewayState) bool {
 		a, ok := g.Applications[fmt.Sprint(app["id"])]
 		return ok && len(a.Policies) == 1 && a.Policies[0].ID == id && a.Policies[0].SSH != nil
 	})
 	c.good(t, "DELETE", fmt.Sprintf("~/access/apps/%s/policies/%s", app["id"], id), "")
-	agent.until(t, "it to go", func(a *api.AgentState) bool { return len(a.Entries) == 0 })
+	agent.until(t, "one to go", func(a *api.AgentState) bool { return len(a.Entries) == 1 })
+	c.good(t, "PUT", fmt.Sprintf("~/access/policies/%s", id), fmt.Sprintf(body, "other"))
+	agent.until(t, "the other to go", func(a *api.AgentState) bool { return len(a.Entries) == 0 })
 }

@@ -61,6 +61,8 @@ type view struct {
 	limits        map[string]limit // by device
 	// shared are the collections that every gateway gets alike.
 	shared map[string]api.Collection
+	// changed are the objects of a collection that differ from the view before, nil when that is not known.
+	changed map[string][]string
 	// superseded is closed when a newer view is there.
 	superseded chan struct{}
 
@@ -70,7 +72,7 @@ type view struct {
 
 // load reads what changed since the view before (nil: everything).
 func load(ctx context.Context, r *store.Reader, old *view) (*view, error) {
-	v := &view{superseded: make(chan struct{}), memo: map[string]api.Document{}, shared: map[string]api.Collection{}}
+	v := &view{superseded: make(chan struct{}), memo: map[string]api.Document{}, shared: map[string]api.Collection{}, changed: map[string][]string{}}
 	var err error
 	if v.revisions, err = r.Revisions(ctx); err != nil {
 		return nil, err
@@ -84,8 +86,8 @@ func load(ctx context.Context, r *store.Reader, old *view) (*view, error) {
 	for name, read := range map[string]func() error{
 		store.Networks:       func() (err error) { v.in.networks, err = r.DomainNetworks(ctx); return },
 		store.Routes:         func() (err error) { v.in.routes, err = r.DomainRoutes(ctx); return },
-		store.Targets:        func() (err error) { v.in.targets, err = r.DomainTargets(ctx); return },
-		store.Applications:   func() (err error) { v.in.applications, err = r.DomainApplications(ctx); return },
+		store.Targets:        func() error { return v.loadTargets(ctx, r, old) },
+		store.Applications:   func() error { return v.loadApplications(ctx, r, old) },
 		store.Users:          func() (err error) { v.in.identities, err = r.Identities(ctx); return },
 		store.Devices:        func() (err error) { v.in.devices, err = r.ActiveDevices(ctx); return },
 		store.Tunnels:        func() (err error) { v.in.tunnels, err = r.TunnelKeys(ctx); return },
@@ -142,7 +144,11 @@ func (v *view) compile(old *view) error {
 		v.snapshot = old.snapshot
 		return nil
 	}
-	s, err := access.Compile(access.Input{
+	var before *access.Snapshot
+	if old != nil {
+		before = old.snapshot
+	}
+	s, err := access.CompileAfter(before, access.Input{
 		Revision: v.revision, Networks: v.in.networks, Targets: v.in.targets, Applications: v.in.applications,
 		Groups: v.in.groups, NetworkRules: v.in.networkRules, Lists: v.in.lists,
 	})
@@ -167,8 +173,8 @@ func (v *view) index(old *view) error {
 	}{
 		"networks":      {[]string{store.Networks}, v.wireNetworks},
 		"routes":        {[]string{store.Routes}, func() (api.Collection, error) { return api.NewCollection(v.wireRoutes("")) }},
-		"targets":       {[]string{store.Targets}, v.wireTargets},
-		"applications":  {[]string{store.Applications}, v.wireApplications},
+		"targets":       {[]string{store.Targets}, func() (api.Collection, error) { return v.wireTargets(old) }},
+		"applications":  {[]string{store.Applications}, func() (api.Collection, error) { return v.wireApplications(old) }},
 		"identities":    {[]string{store.Users}, v.wireIdentities},
 		"network_rules": {[]string{store.NetworkRules}, v.wireNetworkRules},
 		"groups":        {[]string{store.RuleGroups}, v.wireRuleGroups},
@@ -191,7 +197,7 @@ func (v *view) collection(old *view, name string, build func() (api.Collection, 
 	if err != nil {
 		return fmt.Errorf("render %s: %w", name, err)
 	}
-	if old != nil { // share what did not change, so that old views cost little
+	if old != nil && v.changed[name] == nil { // share what did not change, so that old views cost little
 		for k, raw := range c {
 			if was, ok := old.shared[name][k]; ok && bytes.Equal(was, raw) {
 				c[k] = was
@@ -226,23 +232,6 @@ func wireAddress(a *targets.Address) *api.AgentAddress {
 		return nil
 	}
 	return &api.AgentAddress{Addr: a.Addr, VNET: a.VNET}
-}
-
-func (v *view) wireTargets() (api.Collection, error) {
-	m := make(map[string]api.WireTarget, len(v.in.targets))
-	for i := range v.in.targets {
-		t := &v.in.targets[i]
-		m[string(t.ID)] = api.WireTarget{ID: t.ID, Hostname: t.Hostname, IPv4: wireAddress(t.IPv4), IPv6: wireAddress(t.IPv6), Tags: t.Tags}
-	}
-	return api.NewCollection(m)
-}
-
-func (v *view) wireApplications() (api.Collection, error) {
-	m := make(map[string]access.Application, len(v.in.applications))
-	for _, a := range v.in.applications {
-		m[a.ID] = a
-	}
-	return api.NewCollection(m)
 }
 
 func (v *view) wireIdentities() (api.Collection, error) {

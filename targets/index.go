@@ -14,6 +14,7 @@ type Index struct {
 	list []Target
 	nets map[vnet.ID]*addrMap
 	byID map[ID]int32
+	free []int32 // places without a target; see With
 }
 
 // addrMap finds targets within one VNET. Its keys are small on purpose: in a
@@ -125,6 +126,15 @@ func key4(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
+// PositionOf is Position by ID.
+func (x *Index) PositionOf(id ID) (int, bool) {
+	if x == nil {
+		return 0, false
+	}
+	i, ok := x.byID[id]
+	return int(i), ok
+}
+
 // ByID returns the target with an ID; it points into the index and must not be changed.
 func (x *Index) ByID(id ID) (*Target, bool) {
 	if x == nil {
@@ -137,7 +147,7 @@ func (x *Index) ByID(id ID) (*Target, bool) {
 	return &x.list[i], true
 }
 
-// Len is the number of targets.
+// Len is the number of places, each of which holds a target unless With took it.
 func (x *Index) Len() int {
 	if x == nil {
 		return 0
@@ -145,5 +155,6 @@ func (x *Index) Len() int {
 	return len(x.list)
 }
 
-// Get returns the i-th target, 0 <= i < Len; it points into the index and must not be changed.
+// Get returns the target at a place, 0 <= i < Len; it points into the index and must not be changed. One without an ID is
+// none: its place is free.
 func (x *Index) Get(i int) *Target { return &x.list[i] }

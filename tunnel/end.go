@@ -35,6 +35,7 @@ type Tunnel struct {
 	gateway bool
 	listen  netip.AddrPort
 	public  atomic.Pointer[PublicKey]
+	rekeyed atomic.Int64 // when SetPrivateKey ended all sessions, as nanoseconds after epoch; 0: never
 
 	wg    *wgdevice.Device
 	dev   *device
@@ -225,6 +226,7 @@ func (t *Tunnel) SetPrivateKey(k PrivateKey) error {
 	if err := t.wg.IpcSet("private_key=" + hex.EncodeToString(k[:]) + "\n"); err != nil {
 		return errors.New("set private key: WireGuard refuses it") // its own words might hold the key
 	}
+	t.rekeyed.Store(int64(time.Since(epoch)))
 	public := k.Public()
 	t.public.Store(&public)
 	return nil

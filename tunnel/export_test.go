@@ -134,3 +134,6 @@ func (c *TCPConn) UserTimeoutForTest() (time.Duration, error) {
 
 // MaxIdleWorkersForTest is how many goroutines an end keeps for the next piece of work.
 const MaxIdleWorkersForTest = maxIdleWorkers
+
+// RekeySettleForTest is how long a handshake is left alone after a change of key.
+const RekeySettleForTest = rekeySettle

@@ -177,6 +177,9 @@ func (t *Tunnel) RemovePeer(k PublicKey) error {
 	return nil
 }
 
+// rekeySettle is how long after SetPrivateKey a handshake that is under way gets.
+const rekeySettle = 250 * time.Millisecond
+
 // ForceHandshake expires the session keys and starts a handshake at once,
 // instead of the 15 s after which WireGuard notices by itself that the other
 // end has lost its keys. It does not wait for the answer; while the other end
@@ -186,7 +189,9 @@ func (t *Tunnel) ForceHandshake(k PublicKey) error {
 	if p == nil {
 		return fmt.Errorf("force handshake with %s: no such peer", k)
 	}
-	p.ExpireCurrentKeypairs()
+	if at := t.rekeyed.Load(); at == 0 || int64(time.Since(epoch))-at > int64(rekeySettle) {
+		p.ExpireCurrentKeypairs()
+	}
 	if err := p.SendHandshakeInitiation(false); err != nil {
 		return fmt.Errorf("force handshake with %s: %w", k, err)
 	}

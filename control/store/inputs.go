@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"weft/access"
+	"weft/api"
 	"weft/targets"
 	"weft/vnet"
 )
@@ -41,7 +42,12 @@ func (r *Reader) DomainTargets(ctx context.Context) ([]targets.Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	return domainTargets(all)
+}
+
+func domainTargets(all []api.Target) ([]targets.Target, error) {
 	out := make([]targets.Target, len(all))
+	var err error
 	for i, t := range all {
 		if out[i], err = DomainTarget(t); err != nil {
 			return nil, err
@@ -56,7 +62,12 @@ func (r *Reader) DomainApplications(ctx context.Context) ([]access.Application, 
 	if err != nil {
 		return nil, err
 	}
+	return domainApplications(all)
+}
+
+func domainApplications(all []api.Application) ([]access.Application, error) {
 	out := make([]access.Application, len(all))
+	var err error
 	for i := range all {
 		if out[i], err = DomainApplication(&all[i]); err != nil {
 			return nil, err

@@ -13,8 +13,11 @@ import (
 	"weft/internal/kind"
 )
 
-// maxReusablePolicies is the documented limit of an account.
-const maxReusablePolicies = 500
+const (
+	// maxReusablePolicies is the documented limit of an account.
+	maxReusablePolicies = 500
+	reusableType        = "reusable_policies"
+)
 
 // reusableColumns are those of scanPolicy, with the precedence of a link or 0.
 const (
@@ -23,12 +26,12 @@ const (
 	linkCount       = `(SELECT COUNT(*) FROM application_policies l WHERE l.policy_id = reusable_policies.id)`
 )
 
-// policiesOf are the policies of an application, or of all for "", by precedence; the reusable ones among them in full.
-func (r *Reader) policiesOf(ctx context.Context, application string) (map[string][]api.Policy, error) {
+// policiesOf are the policies of applications, of all for nil, by precedence; the reusable ones among them in full.
+func (r *Reader) policiesOf(ctx context.Context, applications []string) (map[string][]api.Policy, error) {
 	var own, linked where
-	if application != "" {
-		own.add(`application_id = ?`, application)
-		linked.add(`l.application_id = ?`, application)
+	if applications != nil {
+		own.addIn(`application_id`, applications)
+		linked.addIn(`l.application_id`, applications)
 	}
 	rows, err := collect(ctx, r.q, scanPolicy, `SELECT `+policyColumns+` FROM policies`+own.String(), own.args...)
 	if err != nil {
@@ -131,7 +134,7 @@ func (tx *Tx) addReusable(ctx context.Context, in api.Policy, action string) (ap
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, p.ID, p.Name, p.Decision, text[0], text[1], text[2], text[3], p.CreatedAt, p.UpdatedAt); err != nil {
 		return p, err
 	}
-	return p, tx.changed(ctx, Applications, action, p.ID, p)
+	return p, tx.audit(ctx, action, reusableType, p.ID, p)
 }
 
 // ReplaceReusablePolicy replaces all but ID and creation time, in all applications at once.
@@ -154,7 +157,28 @@ func (tx *Tx) ReplaceReusablePolicy(ctx context.Context, id string, w api.Policy
 		updated_at = $8 WHERE id = $1`, id, p.Name, p.Decision, text[0], text[1], text[2], text[3], p.UpdatedAt); err != nil {
 		return p, err
 	}
-	return p, tx.changed(ctx, Applications, "reusable_policy.update", id, change{before, p})
+	if err := tx.touchApplicationsWith(ctx, id); err != nil {
+		return p, err
+	}
+	return p, tx.audit(ctx, "reusable_policy.update", reusableType, id, change{before, p})
+}
+
+// touchApplicationsWith makes every application that refers to a policy a changed one.
+func (tx *Tx) touchApplicationsWith(ctx context.Context, id string) error {
+	apps, err := collect(ctx, tx.q, func(rs *sql.Rows) (id string, err error) { return id, rs.Scan(&id) },
+		`SELECT application_id FROM application_policies WHERE policy_id = $1 ORDER BY application_id LIMIT $2`, id, maxChangedObjects+1)
+	if err != nil {
+		return err
+	}
+	if len(apps) > maxChangedObjects {
+		return tx.touch(ctx, Applications)
+	}
+	for _, app := range apps {
+		if err := tx.touchObject(ctx, Applications, app); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteReusablePolicy refuses while applications refer to the policy, and names them.
@@ -177,7 +201,7 @@ func (tx *Tx) DeleteReusablePolicy(ctx context.Context, id string) error {
 	if _, err := tx.exec(ctx, `DELETE FROM reusable_policies WHERE id = $1`, id); err != nil {
 		return err
 	}
-	return tx.changed(ctx, Applications, "reusable_policy.delete", id, p)
+	return tx.audit(ctx, "reusable_policy.delete", reusableType, id, p)
 }
 
 // MakePolicyReusable turns a policy of one application into a reusable one, which keeps its ID and its place there.

@@ -59,8 +59,16 @@ func (r *Reader) Revisions(ctx context.Context) (map[string]uint64, error) {
 	return out, nil
 }
 
-// touch raises the revision of a collection to this transaction's.
+// touch raises the revision of a collection to this transaction's, of which any object may have changed.
 func (tx *Tx) touch(ctx context.Context, collection string) error {
+	return tx.touchObject(ctx, collection, "")
+}
+
+// touchObject raises the revision of a collection for one object.
+func (tx *Tx) touchObject(ctx context.Context, collection, objectID string) error {
+	if err := tx.follow(ctx, collection, objectID); err != nil {
+		return err
+	}
 	if tx.touched[collection] {
 		return nil
 	}
@@ -74,6 +82,9 @@ func (tx *Tx) touch(ctx context.Context, collection string) error {
 // with other content.
 func (tx *Tx) BeginEpoch(ctx context.Context) error {
 	tx.revision = max(tx.revision, uint64(tx.time.Unix()))
+	if _, err := tx.exec(ctx, `DELETE FROM object_changes`); err != nil { // of revisions that nobody starts from any more
+		return err
+	}
 	for _, c := range allCollections {
 		if err := tx.touch(ctx, c); err != nil {
 			return err
@@ -112,7 +123,7 @@ func (tx *Tx) audit(ctx context.Context, action, objectType, objectID string, de
 
 // changed is touch and audit together: what nearly every write ends with.
 func (tx *Tx) changed(ctx context.Context, collection, action, objectID string, detail any) error {
-	if err := tx.touch(ctx, collection); err != nil {
+	if err := tx.touchObject(ctx, collection, objectID); err != nil {
 		return err
 	}
 	tx.noteChange(collection, action, objectID, detail)

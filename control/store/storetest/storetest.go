@@ -54,6 +54,7 @@ func Run(t *testing.T, open Open) {
 		"TargetAddressesAreUnique":           targetAddressesAreUnique,
 		"TargetFilters":                      targetFilters,
 		"TargetPages":                        targetPages,
+		"TargetPagesFarDown":                 targetPagesFarDown,
 		"PoliciesKeepTheirIdentity":          policiesKeepTheirIdentity,
 		"PortsCarryOneProtocol":              portsCarryOneProtocol,
 		"OneGatewayCA":                       oneGatewayCA,

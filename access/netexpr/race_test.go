@@ -1,0 +1,5 @@
+//go:build race
+
+package netexpr_test
+
+func init() { raceDetector = true }
