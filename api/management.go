@@ -250,7 +250,7 @@ type DevicePolicyRef struct {
 	Name      string `json:"name"`
 	Default   bool   `json:"default"`
 	Deleted   bool   `json:"deleted"` // always false: a profile that is gone has no devices
-	UpdatedAt string `json:"updated_at"`
+	UpdatedAt string `json:"updated_at,omitempty"`
 }
 
 // LastSeenRegistration is what a list of devices includes of their registrations, when it was asked for.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"net/http"
 	"strings"
 
 	"weft/api"
@@ -108,13 +109,13 @@ func profilePart[T any](c *Control, to map[string]serveFunc, path string, id fun
 			return *part(&p), err
 		})
 	}
-	to["PUT "+path] = func(ctx context.Context, q *call) (answer, error) {
+	set := func(ctx context.Context, q *call) (answer, error) {
 		reset, err := q.queryBool("reset_defaults")
 		if err != nil {
 			return answer{}, err
 		}
 		list := []T{}
-		if !deref(reset) {
+		if !deref(reset) && q.r.Method != http.MethodDelete {
 			if err := q.body(&list); err != nil {
 				return answer{}, err
 			}
@@ -136,5 +137,9 @@ func profilePart[T any](c *Control, to map[string]serveFunc, path string, id fun
 			})
 			return *part(&p), err
 		})
+	}
+	to["PUT "+path] = set
+	if strings.HasSuffix(path, "/fallback_domains") { // one client restores the defaults, which are none, so
+		to["DELETE "+path] = set
 	}
 }

@@ -62,8 +62,7 @@ func physicalDevice(d store.Device) api.PhysicalDevice {
 }
 
 // profileOf is the profile of a device, as lists include it when asked.
-func (c *Control) profileOf(device string) *api.DevicePolicyRef {
-	v := c.hub.current.Load()
+func (v *view) profileOf(device string) *api.DevicePolicyRef {
 	for _, p := range v.in.profiles {
 		if l, ok := v.limits[device]; ok && l.profile == p.ID {
 			return &api.DevicePolicyRef{ID: p.ID, Name: p.Name, Default: p.ID == store.DefaultProfileID, UpdatedAt: p.UpdatedAt}
@@ -121,17 +120,17 @@ type cursorInfo struct {
 
 // deviceList is a cursor list of devices: how its objects are made, what it can be sorted by, and what it lists unless asked otherwise.
 type deviceList[T any] struct {
-	render func(d store.Device, include []string) T
+	render func(v *view, d store.Device, include []string) T
 	orders map[string]store.DeviceOrder
 	status func(q *call) (string, error)
 }
 
 func (c *Control) listRegistrations(ctx context.Context, q *call) (answer, error) {
 	return cursorPage(ctx, c, q, deviceList[api.Registration]{
-		render: func(d store.Device, include []string) api.Registration {
+		render: func(v *view, d store.Device, include []string) api.Registration {
 			r := registration(d)
 			if slices.Contains(include, "policy") {
-				r.Policy = c.profileOf(d.ID)
+				r.Policy = v.profileOf(d.ID)
 			}
 			return r
 		},
@@ -142,10 +141,10 @@ func (c *Control) listRegistrations(ctx context.Context, q *call) (answer, error
 
 func (c *Control) listPhysicalDevices(ctx context.Context, q *call) (answer, error) {
 	return cursorPage(ctx, c, q, deviceList[api.PhysicalDevice]{
-		render: func(d store.Device, include []string) api.PhysicalDevice {
+		render: func(v *view, d store.Device, include []string) api.PhysicalDevice {
 			p := physicalDevice(d)
 			if slices.Contains(include, "last_seen_registration.policy") {
-				p.LastSeenRegistration = &api.LastSeenRegistration{Policy: c.profileOf(d.ID)}
+				p.LastSeenRegistration = &api.LastSeenRegistration{Policy: v.profileOf(d.ID)}
 			}
 			return p
 		},
@@ -196,6 +195,10 @@ func cursorPage[T any](ctx context.Context, c *Control, q *call, list deviceList
 		return answer{}, err
 	}
 	f.Descending = direction == "desc"
+	v, err := c.hub.at(ctx, q.revision)
+	if err != nil {
+		return answer{}, err
+	}
 	include := strings.Split(q.query.Get("include"), ",")
 	out, last, more := []T{}, store.DevicePlace{}, false
 	err = c.eachDevice(ctx, f, size+1, func(d store.PlacedDevice) {
@@ -203,7 +206,7 @@ func cursorPage[T any](ctx context.Context, c *Control, q *call, list deviceList
 			more = true
 			return
 		}
-		out, last = append(out, list.render(d.Device, include)), d.Place
+		out, last = append(out, list.render(v, d.Device, include)), d.Place
 	})
 	info := cursorInfo{Count: len(out), PerPage: size}
 	if more {

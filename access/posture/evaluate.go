@@ -81,7 +81,8 @@ func (r *Rule) digest(seen *Observation) (bool, string) {
 func (r *Rule) osVersion(f *Facts) (bool, string) {
 	in := &r.Input
 	for _, want := range [...]struct{ what, want, is string }{
-		{"distribution", in.OSDistroName, f.OSDistroName}, {"revision of the distribution", in.OSDistroRevision, f.OSDistroRevision},
+		{"distribution", in.OSDistroName, f.OSDistroName},
+		{"revision of the distribution", in.OSDistroRevision, f.OSDistroRevision},
 		{"extra version", in.OSVersionExtra, f.OSVersionExtra},
 	} {
 		if want.want != "" && !strings.EqualFold(want.want, want.is) {

@@ -159,7 +159,7 @@ func (in *Input) validate(ruleType string) error {
 		if len(in.CheckDisks) > maxDisks {
 			return kind.Field("/input/checkDisks", "a rule can name %d disks", maxDisks)
 		}
-		if len(in.CheckDisks) == 0 && !(in.RequireAll != nil && *in.RequireAll) {
+		if len(in.CheckDisks) == 0 && (in.RequireAll == nil || !*in.RequireAll) {
 			return kind.Field("/input", "the rule needs requireAll, or checkDisks with at least one disk")
 		}
 	}

@@ -385,7 +385,8 @@ func (tx *Tx) UpdateDeviceSettings(ctx context.Context, edit func(api.DeviceSett
 		return s, kind.Field("/disable_for_time", "the time is 0 to %d seconds", 30*24*3600)
 	}
 	for _, f := range []struct{ pointer, v string }{
-		{"/external_emergency_signal_fingerprint", s.ExternalEmergencySignalFingerprint}, {"/external_emergency_signal_interval", s.ExternalEmergencySignalInterval},
+		{"/external_emergency_signal_fingerprint", s.ExternalEmergencySignalFingerprint},
+		{"/external_emergency_signal_interval", s.ExternalEmergencySignalInterval},
 		{"/external_emergency_signal_url", s.ExternalEmergencySignalURL},
 	} {
 		if len(f.v) > maxProfileText {

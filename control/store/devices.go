@@ -53,8 +53,10 @@ func scanDevice(rs *sql.Rows) (Device, error) { return scanDeviceAnd(rs) }
 func scanDeviceAnd(rs *sql.Rows, more ...any) (Device, error) {
 	var d Device
 	var facts string
-	if err := rs.Scan(append([]any{&d.ID, &d.RegistrationID, &d.UserID, &d.Email, &d.UserName, &d.Name, &d.OS, &d.Version, &d.PublicKey, &d.SourceIP,
-		&d.NextPublicKey, &d.CreatedAt, &d.UpdatedAt, &d.LastSeenAt, &d.RevokedAt, &d.DeletedAt, &d.BlockIndex, &facts}, more...)...); err != nil {
+	if err := rs.Scan(append([]any{
+		&d.ID, &d.RegistrationID, &d.UserID, &d.Email, &d.UserName, &d.Name, &d.OS, &d.Version, &d.PublicKey, &d.SourceIP,
+		&d.NextPublicKey, &d.CreatedAt, &d.UpdatedAt, &d.LastSeenAt, &d.RevokedAt, &d.DeletedAt, &d.BlockIndex, &facts,
+	}, more...)...); err != nil {
 		return d, err
 	}
 	if facts == "{}" {

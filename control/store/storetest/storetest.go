@@ -79,6 +79,10 @@ func Run(t *testing.T, open Open) {
 		"OneOrganization":                    oneOrganization,
 		"UsersComeAndGo":                     usersComeAndGo,
 		"LogsAreFiltered":                    logsAreFiltered,
+		"PostureIsReported":                  postureIsReported,
+		"ProfilesLimitNetworks":              profilesLimitNetworks,
+		"TunnelsHaveConfigurations":          tunnelsHaveConfigurations,
+		"IntegrationsHideSecrets":            integrationsHideSecrets,
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := NewClock()
