@@ -40,14 +40,15 @@ func profileCatalogue() catalogue {
 	reset := kinds("boolean", "reset_defaults")
 	for path, noun := range map[string]string{one: "the default device profile", one + "/{id}": "a device profile"} {
 		all.with(catalogue{
-			"GET " + path:                       {what: "Read " + noun, out: api.DeviceProfile{}},
-			"PATCH " + path:                     {what: "Change " + noun, in: api.DeviceProfile{}, out: api.DeviceProfile{}},
-			"GET " + path + "/exclude":          {what: "List what " + noun + " leaves out of the tunnel", out: api.SplitTunnel{}, list: openapi.Whole},
-			"PUT " + path + "/exclude":          {what: "Replace what " + noun + " leaves out of the tunnel", in: []api.SplitTunnel{}, bodyOptional: true, out: api.SplitTunnel{}, list: openapi.Whole, query: reset},
-			"GET " + path + "/include":          {what: "List what " + noun + " takes into the tunnel", out: api.SplitTunnel{}, list: openapi.Whole},
-			"PUT " + path + "/include":          {what: "Replace what " + noun + " takes into the tunnel", in: []api.SplitTunnel{}, bodyOptional: true, out: api.SplitTunnel{}, list: openapi.Whole, query: reset},
-			"GET " + path + "/fallback_domains": {what: "List the domains that others resolve for " + noun, out: api.FallbackDomain{}, list: openapi.Whole},
-			"PUT " + path + "/fallback_domains": {what: "Replace the domains that others resolve for " + noun, in: []api.FallbackDomain{}, bodyOptional: true, out: api.FallbackDomain{}, list: openapi.Whole, query: reset},
+			"GET " + path:                          {what: "Read " + noun, out: api.DeviceProfile{}},
+			"PATCH " + path:                        {what: "Change " + noun, in: api.DeviceProfile{}, out: api.DeviceProfile{}},
+			"GET " + path + "/exclude":             {what: "List what " + noun + " leaves out of the tunnel", out: api.SplitTunnel{}, list: openapi.Whole},
+			"PUT " + path + "/exclude":             {what: "Replace what " + noun + " leaves out of the tunnel", in: []api.SplitTunnel{}, bodyOptional: true, out: api.SplitTunnel{}, list: openapi.Whole, query: reset},
+			"GET " + path + "/include":             {what: "List what " + noun + " takes into the tunnel", out: api.SplitTunnel{}, list: openapi.Whole},
+			"PUT " + path + "/include":             {what: "Replace what " + noun + " takes into the tunnel", in: []api.SplitTunnel{}, bodyOptional: true, out: api.SplitTunnel{}, list: openapi.Whole, query: reset},
+			"GET " + path + "/fallback_domains":    {what: "List the domains that others resolve for " + noun, out: api.FallbackDomain{}, list: openapi.Whole},
+			"DELETE " + path + "/fallback_domains": {what: "Put the domains that others resolve for " + noun + " back", out: api.FallbackDomain{}, list: openapi.Whole},
+			"PUT " + path + "/fallback_domains":    {what: "Replace the domains that others resolve for " + noun, in: []api.FallbackDomain{}, bodyOptional: true, out: api.FallbackDomain{}, list: openapi.Whole, query: reset},
 		})
 	}
 	return all
