@@ -69,7 +69,7 @@ func scanTarget(rs *sql.Rows) (api.Target, error) {
 // ListTargets lists a page; total counts all pages.
 func (r *Reader) ListTargets(ctx context.Context, f TargetFilter, p Page) (list []api.Target, total int, err error) {
 	w := f.where()
-	if len(w.clauses) == 0 && !f.OrderByHostname {
+	if len(w.clauses) == 0 && !f.OrderByHostname && f.OrderByTag == "" {
 		return r.targetPage(ctx, f.Descending, p)
 	}
 	if total, err = r.count(ctx, targetTables, w); err != nil {
