@@ -286,6 +286,8 @@ func TestEverything_IsDeleted(t *testing.T) {
 	w := newEverything(t)
 	extra := w.s.Target("extra", "10.9.3.3", w.s.DefaultVNET())
 	w.c.good(t, "DELETE", "~/infrastructure/targets/batch", `{"target_ids":["`+extra+`"]}`)
+	w.c.good(t, "DELETE", w.fill("~/devices/policy/{id}/fallback_domains"), "")
+	w.c.good(t, "DELETE", "~/devices/policy/fallback_domains", "")
 	for i := len(objects) - 1; i >= 0; i-- {
 		path := objects[i].path + "/{id}"
 		if strings.Contains(objects[i].path, "{id}") {
