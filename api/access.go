@@ -1,7 +1,5 @@
 package api
 
-import "time"
-
 // ReusablePolicy is a policy that applications share, with how many do.
 type ReusablePolicy struct {
 	Policy
@@ -30,11 +28,11 @@ type ServiceToken struct {
 // ServiceTokenWrite creates or changes a service token; what is nil stays, or is the default. The version after the present one
 // asks for a new secret.
 type ServiceTokenWrite struct {
-	Name              *string    `json:"name"`
-	Duration          *string    `json:"duration"`
-	Enabled           *bool      `json:"enabled"`
-	SecretVersion     *int64     `json:"client_secret_version"`
-	PreviousExpiresAt *time.Time `json:"previous_client_secret_expires_at"`
+	Name              *string `json:"name"`
+	Duration          *string `json:"duration"`
+	Enabled           *bool   `json:"enabled"`
+	SecretVersion     *int64  `json:"client_secret_version"`
+	PreviousExpiresAt *string `json:"previous_client_secret_expires_at" openapi:"format=date-time"`
 }
 
 // IdentityProvider is an identity provider. Its secrets come back as RedactedSecret; written so, they stay what they are.
@@ -99,21 +97,21 @@ type UserWrite struct {
 
 // AccessEvent is an enrolment or an SSH login, allowed or refused, as the control plane decided it.
 type AccessEvent struct {
-	Action     string `json:"action"` // "enrol" or "login"
-	Allowed    bool   `json:"allowed"`
-	AppDomain  string `json:"app_domain"` // the target's hostname; infrastructure applications have no domain
-	AppUID     string `json:"app_uid"`
-	AppName    string `json:"app_name"`
-	Connection string `json:"connection"` // what vouched for the user: "enrolment_key", "service_token" or "device"
-	CreatedAt  string `json:"created_at"`
-	IPAddress  string `json:"ip_address"`
-	RayID      string `json:"ray_id"` // of the request, as in X-Request-Id
-	UserEmail  string `json:"user_email"`
-	UserID     string `json:"user_id"`
-	DeviceID   string `json:"device_id"`
-	TargetID   string `json:"target_id"`
-	Username   string `json:"username"` // UNIX user of a login
-	Reason     string `json:"reason"`   // of a refusal
+	Action     string `json:"action" openapi:"optional"` // "enrol" or "login"
+	Allowed    bool   `json:"allowed" openapi:"optional"`
+	AppDomain  string `json:"app_domain" openapi:"optional"` // the target's hostname; infrastructure applications have no domain
+	AppUID     string `json:"app_uid" openapi:"optional"`
+	AppName    string `json:"app_name" openapi:"optional"`
+	Connection string `json:"connection" openapi:"optional"` // what vouched for the user: "enrolment_key", "service_token" or "device"
+	CreatedAt  string `json:"created_at" openapi:"optional"`
+	IPAddress  string `json:"ip_address" openapi:"optional"`
+	RayID      string `json:"ray_id" openapi:"optional"` // of the request, as in X-Request-Id
+	UserEmail  string `json:"user_email" openapi:"optional"`
+	UserID     string `json:"user_id" openapi:"optional"`
+	DeviceID   string `json:"device_id" openapi:"optional"`
+	TargetID   string `json:"target_id" openapi:"optional"`
+	Username   string `json:"username" openapi:"optional"` // UNIX user of a login
+	Reason     string `json:"reason" openapi:"optional"`   // of a refusal
 }
 
 // UserSession is a registration of a user that is in force. It has no end of its own: expiration 0.
@@ -274,6 +272,7 @@ type AuditEntryResource struct {
 // where clients look for one.
 type CursorInfo struct {
 	Count   int     `json:"count"`
+	PerPage int     `json:"per_page"`
 	Cursor  string  `json:"cursor"`
 	Cursors Cursors `json:"cursors"`
 }

@@ -4,6 +4,7 @@ import "time"
 
 // NewEnrolmentKey asks for a key by which a device can register for a user.
 type NewEnrolmentKey struct {
+	// Email is whose key it is; empty with ServiceToken.
 	Email string `json:"email"`
 	Name  string `json:"name,omitempty"`
 	// Groups are memberships that the administrator vouches for.
@@ -12,6 +13,14 @@ type NewEnrolmentKey struct {
 	TTLSeconds int `json:"ttl_seconds,omitempty"`
 	// MaxUses; 0 means 1 (one-shot).
 	MaxUses int `json:"max_uses,omitempty"`
+	// ServiceToken asks for the enrolment string of a service token instead of a new key, and nothing else may be given then.
+	ServiceToken *ServiceTokenPair `json:"service_token,omitempty"`
+}
+
+// ServiceTokenPair is what a service token is used by.
+type ServiceTokenPair struct {
+	ClientID     string `json:"client_id"`
+	ClientSecret Secret `json:"client_secret"`
 }
 
 // EnrolmentKey is shown once.
@@ -20,8 +29,8 @@ type EnrolmentKey struct {
 	// Enrolment is the whole enrolment string: control URL, CA fingerprint and secret (see EnrolmentString).
 	Enrolment string    `json:"enrolment"`
 	Email     string    `json:"email"`
-	MaxUses   int       `json:"max_uses"`
-	ExpiresAt time.Time `json:"expires_at"`
+	MaxUses   int       `json:"max_uses"`   // 0: any number
+	ExpiresAt time.Time `json:"expires_at"` // zero: never
 }
 
 // EnrolRequest registers a device.

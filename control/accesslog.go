@@ -44,6 +44,9 @@ func (c *Control) listAccessRequests(ctx context.Context, q *call) (answer, erro
 	return paged(out, total, p), nil
 }
 
+// accessOperators are the filters that have an operator.
+var accessOperators = []string{"email", "allowed", "app_uid", "user_id", "device_id", "ray_id", "idp", "non_identity", "app_type", "country_code"}
+
 func accessFilter(q *call) (store.AccessFilter, error) {
 	f := store.AccessFilter{
 		Email: q.query.Get("email"), UserID: q.query.Get("user_id"), DeviceID: q.query.Get("device_id"), AppUID: q.query.Get("app_uid"),
@@ -69,7 +72,7 @@ func accessFilter(q *call) (store.AccessFilter, error) {
 	if f.OldestFirst, err = q.queryDirection(); err != nil {
 		return f, err
 	}
-	for _, field := range []string{"email", "allowed", "app_uid", "user_id", "device_id", "ray_id", "idp", "non_identity", "app_type", "country_code"} {
+	for _, field := range accessOperators {
 		switch op := q.query.Get(field + "Op"); op {
 		case "", "eq":
 		case "neq":

@@ -166,13 +166,17 @@ func actionType(action string) string {
 
 const defaultAuditLimit = 100
 
-// listAuditEntries is the audit log in its newer form, which asks for a span of time.
+// listAuditEntries is the audit log in its newer form.
 func (c *Control) listAuditEntries(ctx context.Context, q *call) (answer, error) {
 	f, err := auditEntryFilter(q)
 	if err != nil {
 		return answer{}, err
 	}
-	limit, err := q.queryLimit(defaultAuditLimit)
+	limit, err := q.queryInt("per_page", defaultAuditLimit, 1, maxPerPage) // as other lists call it
+	if err != nil {
+		return answer{}, err
+	}
+	limit, err = q.queryLimit(limit)
 	if err != nil {
 		return answer{}, err
 	}
@@ -183,7 +187,7 @@ func (c *Control) listAuditEntries(ctx context.Context, q *call) (answer, error)
 			return err
 		})
 	}
-	info := api.CursorInfo{Count: len(events)}
+	info := api.CursorInfo{Count: len(events), PerPage: limit}
 	if len(events) == limit {
 		info.Cursor = events[limit-1].ID
 		info.Cursors.After = info.Cursor
@@ -218,9 +222,6 @@ func auditEntryFilter(q *call) (f store.AuditFilter, err error) {
 	for name, to := range map[string]*time.Time{"since": &f.Since, "before": &f.Before} {
 		if *to, err = q.queryDay(name); err != nil {
 			return f, err
-		}
-		if to.IsZero() {
-			return f, badQuery(name, "", "a day or a time of RFC 3339")
 		}
 	}
 	if f.OldestFirst, err = q.queryDirection(); err != nil {

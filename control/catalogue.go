@@ -33,7 +33,7 @@ type catalogue map[string]entry
 // fullCatalogue is the table of everything that is served; "~" in it stands for the account's path.
 func fullCatalogue() catalogue {
 	all := catalogue{}
-	for _, part := range []catalogue{targetCatalogue(), networkCatalogue(), applicationCatalogue(), deviceCatalogue(), ruleCatalogue(), weftCatalogue(), identityCatalogue(), logCatalogue(), postureCatalogue(), profileCatalogue(), accountCatalogue()} {
+	for _, part := range []catalogue{targetCatalogue(), networkCatalogue(), applicationCatalogue(), deviceCatalogue(), ruleCatalogue(), weftCatalogue(), accessCatalogue(), postureCatalogue(), profileCatalogue(), accountCatalogue()} {
 		for pattern, e := range part {
 			all[strings.Replace(pattern, "~", api.PathManagement+"/accounts/{account}", 1)] = e
 		}
@@ -122,9 +122,9 @@ func ignoredKeys() map[reflect.Type][]string {
 		reflect.TypeFor[api.RevokeUser]():              {"user_uid", "devices", "warp_session_reauth"},
 		reflect.TypeFor[api.ServiceTokenWrite]():       serviceTokenNoise,
 		reflect.TypeFor[api.UserWrite]():               userNoise,
-		reflect.TypeFor[organizationInput]():           organizationNoise,
+		reflect.TypeFor[api.OrganizationWrite]():       append(slices.Clone(organizationNoise), unenforced...),
 		reflect.TypeFor[tunnelConfigurationInput]():    {"account_id", "tunnel_id", "source", "version", "created_at"},
-		reflect.TypeFor[api.IdentityProviderWrite]():   {"id", "uid", "created_at", "updated_at"},
+		reflect.TypeFor[api.IdentityProviderWrite]():   identityProviderNoise,
 		reflect.TypeFor[api.PostureRuleWrite]():        postureNoise,
 		reflect.TypeFor[api.PostureIntegrationWrite](): postureNoise,
 		reflect.TypeFor[api.DeviceProfile]():           profileNoise,
@@ -227,6 +227,9 @@ var tagText = map[string]string{
 	string(areaZeroTrust):     "Targets, devices, users, network rules, lists.",
 	string(areaApps):          "Applications, policies, rule groups, identity.",
 	string(areaSSH):           "The certificate authorities of SSH.",
+	string(areaAccount):       "The audit log.",
+	string(areaTokens):        "Credentials by which machines enrol without a user.",
+	string(areaIdentity):      "Who vouches for users.",
 	string(areaTunnel):        "Tunnels, virtual networks, routes.",
 	string(areaWeft):          "Enrolment, gateways, explanations.",
 	PermissionAll:             "What only a token for everything opens.",

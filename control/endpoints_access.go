@@ -1,11 +1,5 @@
 package control
 
-import (
-	"context"
-
-	"weft/internal/kind"
-)
-
 // accessEndpoints adds what is under /access besides applications, the list of users and the gateway CA, and the logs.
 func (c *Control) accessEndpoints(to map[string]serveFunc, account string) {
 	access := account + "/access"
@@ -16,8 +10,6 @@ func (c *Control) accessEndpoints(to map[string]serveFunc, account string) {
 	crud(c, to, access+"/users", userWrites())
 	for pattern, serve := range map[string]serveFunc{
 		"PUT " + access + "/apps/{id}/policies/{policy}/make_reusable": c.makePolicyReusable,
-		"POST " + access + "/apps/{id}/revoke_tokens":                  c.revokeAppTokens,
-		"POST " + access + "/apps/{id}/revoke-tokens":                  c.revokeAppTokens,
 
 		"POST " + access + "/service_tokens/{id}/rotate":  c.rotateServiceToken,
 		"POST " + access + "/service_tokens/{id}/refresh": c.refreshServiceToken,
@@ -39,14 +31,4 @@ func (c *Control) accessEndpoints(to map[string]serveFunc, account string) {
 	} {
 		to[pattern] = serve
 	}
-}
-
-// revokeAppTokens refuses: an infrastructure application has no tokens of its own, and an answer that says otherwise would let
-// somebody believe that its users are out.
-func (c *Control) revokeAppTokens(ctx context.Context, q *call) (answer, error) {
-	if _, err := c.getApplication(ctx, q); err != nil {
-		return answer{}, err
-	}
-	return answer{}, kind.New(kind.Invalid, "an infrastructure application has no tokens to revoke: who may use it follows from its policies at every moment").
-		WithHint("change the policies, or revoke users or devices; what is no longer allowed ends within a second")
 }

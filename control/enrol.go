@@ -16,6 +16,9 @@ func (c *Control) createEnrolmentKey(ctx context.Context, q *call) (answer, erro
 	if err := q.body(&in); err != nil {
 		return answer{}, err
 	}
+	if in.ServiceToken != nil {
+		return c.serviceTokenEnrolment(ctx, q, in)
+	}
 	var k store.EnrolmentKey
 	var secret string
 	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
@@ -31,6 +34,33 @@ func (c *Control) createEnrolmentKey(ctx context.Context, q *call) (answer, erro
 	}
 	e := api.EnrolmentString{ControlURL: c.publicURL, CAFingerprint: c.certs.fingerprint(), Key: api.Secret(secret)}
 	return answer{result: api.EnrolmentKey{ID: k.ID, Enrolment: e.Encode(), Email: k.Email, MaxUses: k.MaxUses, ExpiresAt: expires}}, nil
+}
+
+// serviceTokenEnrolment answers with the enrolment string of a service token, so that any agent can enrol by it.
+func (c *Control) serviceTokenEnrolment(ctx context.Context, q *call, in api.NewEnrolmentKey) (answer, error) {
+	pair := *in.ServiceToken
+	in.ServiceToken = nil
+	if in.Email != "" || in.Name != "" || len(in.Groups) > 0 || in.TTLSeconds != 0 || in.MaxUses != 0 {
+		return answer{}, kind.Field("/service_token", "with a service token nothing else can be chosen: name, groups and duration are the token's")
+	}
+	var t api.ServiceToken
+	var domain string
+	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
+		if t, err = tx.CheckServiceToken(ctx, pair.ClientID, string(pair.ClientSecret)); err != nil {
+			return under("/service_token", err)
+		}
+		domain, err = c.authDomain(ctx, &tx.Reader)
+		return err
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	e := api.EnrolmentString{ControlURL: c.publicURL, CAFingerprint: c.certs.fingerprint(), Key: tokenKey(pair)}
+	k := api.EnrolmentKey{ID: t.ID, Enrolment: e.Encode(), Email: store.TokenEmail(domain)}
+	if t.ExpiresAt != nil {
+		k.ExpiresAt, err = time.Parse(time.RFC3339, *t.ExpiresAt)
+	}
+	return answer{result: k}, err
 }
 
 // authEnrol comes before the body: the key is in it, so until then all that is known is the address.

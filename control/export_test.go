@@ -73,7 +73,7 @@ func DescribeAnew(c *Control) ([]byte, error) { return c.describe() }
 type Row struct {
 	Method, Path, Permission, What, Tag, TagText string
 	Scheme, List                                 string
-	Body, Optional, Stream                       bool
+	Body, BodyOptional, Stream                   bool
 	// HasGet says that the path can be read.
 	HasGet bool
 	// Refused says that it never succeeds.
@@ -95,7 +95,7 @@ func TableForTest() ([]Row, error) {
 	c.router = c.routes()
 	var rows []Row
 	for _, o := range c.operations() {
-		r := Row{Method: o.Method, Path: o.Path, Permission: o.Permission, What: o.Summary, Tag: o.Tag, TagText: tagText[o.Tag], Scheme: o.Security, List: o.List, Body: o.Request != nil, Optional: o.RequestOptional, Stream: o.Stream || o.Bare}
+		r := Row{Method: o.Method, Path: o.Path, Permission: o.Permission, What: o.Summary, Tag: o.Tag, TagText: tagText[o.Tag], Scheme: o.Security, List: o.List, Body: o.Request != nil, BodyOptional: o.RequestOptional, Stream: o.Stream || o.Bare}
 		r.Refused = fullCatalogue()[o.Method+" "+o.Path].refused
 		r.HasGet = c.router.served["GET "+o.Path] != nil && c.router.served["GET "+o.Path].serve != nil
 		if r.Permission == "" {

@@ -3,16 +3,20 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"weft/api"
 	"weft/control/store"
+	"weft/control/strictjson"
 	"weft/internal/kind"
 )
+
+var identityProviderNoise = []string{"id", "uid", "created_at", "updated_at"}
 
 func identityProviders() resource[api.IdentityProvider, api.IdentityProviderWrite] {
 	return resource[api.IdentityProvider, api.IdentityProviderWrite]{
 		read: func(q *call) (in api.IdentityProviderWrite, err error) {
-			return in, q.body(&in, "id", "uid", "created_at", "updated_at")
+			return in, q.body(&in, identityProviderNoise...)
 		},
 		list: listIdentityProviders, get: (*store.Reader).IdentityProvider,
 		create: (*store.Tx).CreateIdentityProvider, replace: (*store.Tx).ReplaceIdentityProvider, remove: (*store.Tx).DeleteIdentityProvider,
@@ -31,31 +35,30 @@ func listIdentityProviders(ctx context.Context, r *store.Reader, q *call) ([]api
 // organizationNoise are keys that clients send back, or that say nothing for infrastructure applications.
 var organizationNoise = []string{"id", "created_at", "updated_at"}
 
-// organizationInput is a body with the settings that would promise what is not enforced.
-type organizationInput struct {
-	api.OrganizationWrite
-	DenyUnmatched   json.RawMessage `json:"deny_unmatched_requests"`
-	ExemptedZones   json.RawMessage `json:"deny_unmatched_requests_exempted_zone_names"`
-	MFA             json.RawMessage `json:"mfa_config"`
-	MFARequired     json.RawMessage `json:"mfa_required_for_all_apps"`
-	MFAKeys         json.RawMessage `json:"mfa_ssh_piv_key_requirements"`
-	MFAKeysNewStyle json.RawMessage `json:"mfa_piv_key_requirements"`
+// unenforced are the settings that would promise what is not enforced: only a value that says nothing passes.
+var unenforced = []string{
+	"deny_unmatched_requests", "deny_unmatched_requests_exempted_zone_names", "mfa_config", "mfa_required_for_all_apps", "mfa_ssh_piv_key_requirements",
+	"mfa_piv_key_requirements",
 }
 
-func readOrganization(q *call) (api.OrganizationWrite, error) {
-	var in organizationInput
-	if err := q.body(&in, organizationNoise...); err != nil {
-		return in.OrganizationWrite, err
+func readOrganization(q *call) (in api.OrganizationWrite, err error) {
+	raw, err := q.rawBody()
+	if err != nil {
+		return in, err
 	}
-	for name, raw := range map[string]json.RawMessage{
-		"deny_unmatched_requests": in.DenyUnmatched, "deny_unmatched_requests_exempted_zone_names": in.ExemptedZones, "mfa_config": in.MFA,
-		"mfa_required_for_all_apps": in.MFARequired, "mfa_ssh_piv_key_requirements": in.MFAKeys, "mfa_piv_key_requirements": in.MFAKeysNewStyle,
-	} {
-		if !saysNothing(raw) {
-			return in.OrganizationWrite, kind.Field("/"+name, "%s is not supported, and to keep it would promise what is not enforced", name)
+	if err := strictjson.Decode(raw, &in, append(slices.Clone(organizationNoise), unenforced...)...); err != nil {
+		return in, err
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return in, kind.New(kind.Invalid, "the body is not an object").WithCause(err)
+	}
+	for _, name := range unenforced {
+		if !saysNothing(all[name]) {
+			return in, kind.Field("/"+name, "%s is not supported, and to keep it would promise what is not enforced", name)
 		}
 	}
-	return in.OrganizationWrite, nil
+	return in, nil
 }
 
 // organization is what is shown: with the domain that holds while none was written.

@@ -18,6 +18,8 @@ const (
 	areaApps      area = "Access: Apps and Policies"
 	areaSSH       area = "Access: SSH Auditing"
 	areaTunnel    area = "Cloudflare Tunnel"
+	areaTokens    area = "Access: Service Tokens" // whoever has it can enrol a device
+	areaIdentity  area = "Access: Organizations, Identity Providers, and Groups"
 	areaAccount   area = "Account Settings"    // the audit log
 	areaWeft      area = "Weft Administration" // enrolment keys, gateways: whoever has it can become anybody
 	// areaOwn is what every token may look at: itself.
@@ -30,7 +32,7 @@ const PermissionAll = "All"
 // Permissions are the names of all permission groups.
 func Permissions() []string {
 	names := []string{PermissionAll}
-	for _, a := range []area{areaZeroTrust, areaApps, areaSSH, areaTunnel, areaAccount, areaWeft} {
+	for _, a := range []area{areaZeroTrust, areaApps, areaTokens, areaIdentity, areaSSH, areaTunnel, areaAccount, areaWeft} {
 		names = append(names, a.read(), a.write())
 	}
 	return names
@@ -54,6 +56,8 @@ var areas = []struct {
 	{"/audit_logs", areaAccount},
 	{"/logs/audit", areaAccount},
 	{"/access/gateway_ca", areaSSH},
+	{"/access/service_tokens", areaTokens},
+	{"/access/identity_providers", areaIdentity},
 	{"/access/", areaApps},
 	{"/teamnet/", areaTunnel},
 	{"/cfd_tunnel", areaTunnel},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"weft/api"
 	"weft/control/store"
@@ -32,23 +31,23 @@ func listServiceTokens(ctx context.Context, r *store.Reader, q *call) ([]api.Ser
 }
 
 func (c *Control) rotateServiceToken(ctx context.Context, q *call) (answer, error) {
-	return write(ctx, c, q, readRotation, func(tx *store.Tx, until *time.Time) (api.ServiceToken, error) {
+	return write(ctx, c, q, readRotation, func(tx *store.Tx, until *string) (api.ServiceToken, error) {
 		return tx.RotateServiceToken(ctx, q.params["id"], until)
 	})
 }
 
-// rotationInput is a body.
-type rotationInput struct {
-	PreviousExpiresAt *time.Time `json:"previous_client_secret_expires_at"`
+// rotation says how long the former secret stays good; without it, no longer.
+type rotation struct {
+	PreviousExpiresAt *string `json:"previous_client_secret_expires_at" openapi:"format=date-time"`
 }
 
 // readRotation reads a body that one of the clients leaves out.
-func readRotation(q *call) (*time.Time, error) {
+func readRotation(q *call) (*string, error) {
 	raw, err := q.rawBody()
 	if err != nil || len(bytes.TrimSpace(raw)) == 0 || string(bytes.TrimSpace(raw)) == "null" {
 		return nil, err
 	}
-	var in rotationInput
+	var in rotation
 	err = strictjson.Decode(raw, &in)
 	return in.PreviousExpiresAt, err
 }
@@ -63,14 +62,27 @@ const (
 	headerClientSecret = "CF-Access-Client-Secret"
 )
 
-// serviceTokenOf is the pair that a request presents, in headers or as the key of an enrolment string: "client ID:secret".
+// A pair as the key of an enrolment string, which has no room for the dot of a client ID.
+const (
+	tokenKeyPrefix = "weft_svc_"
+	clientIDSuffix = ".access"
+)
+
+// tokenKey is a pair as the key of an enrolment string.
+func tokenKey(p api.ServiceTokenPair) api.Secret {
+	return api.Secret(tokenKeyPrefix + strings.TrimSuffix(p.ClientID, clientIDSuffix) + "_" + string(p.ClientSecret))
+}
+
+// serviceTokenOf is the pair that a request presents, in headers or as the key of an enrolment string.
 func serviceTokenOf(q *call, key string) (id, secret string, err error) {
 	id, secret = q.r.Header.Get(headerClientID), q.r.Header.Get(headerClientSecret)
 	if id == "" && secret == "" {
-		if before, after, ok := strings.Cut(key, ":"); ok {
-			return before, after, nil
+		rest, ok := strings.CutPrefix(key, tokenKeyPrefix)
+		if !ok {
+			return "", "", nil
 		}
-		return "", "", nil
+		id, secret, _ = strings.Cut(rest, "_")
+		return id + clientIDSuffix, secret, nil
 	}
 	if id == "" || secret == "" || key != "" {
 		return "", "", kind.New(kind.Invalid, "an enrolment needs either a key or both of the headers %s and %s", headerClientID, headerClientSecret)

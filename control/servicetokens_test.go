@@ -118,7 +118,7 @@ func TestServiceTokens_DecideAccess(t *testing.T) {
 	s.Target("db-1", "10.0.0.9", s.DefaultVNET())
 	app := c.good(t, "POST", "~/access/apps", appBody("ssh", fmt.Sprintf(`[{"name":"robots","decision":"allow","include":[{"service_token":{"token_id":"%s"}}],"connection_rules":{"ssh":{"usernames":["deploy"]}}}]`, id))).result
 	var enrolled api.EnrolResponse
-	r := c.enrolWith(t, text(token, "client_id")+":"+text(token, "client_secret"), "", "") // as the key of an enrolment string
+	r := c.enrolWith(t, "", text(token, "client_id"), text(token, "client_secret"))
 	if err := json.Unmarshal(r.env.Result, &enrolled); r.status != http.StatusOK || err != nil || enrolled.Email != "non_identity@team.example.com" {
 		t.Fatalf("enrolled %d %s", r.status, r.raw)
 	}
@@ -168,6 +168,28 @@ func TestServiceTokens_DecideAccess(t *testing.T) {
 	}
 	if r := c.enrolWith(t, "", text(token, "client_id"), text(token, "client_secret")); r.status != http.StatusUnauthorized {
 		t.Errorf("a deleted token: %d", r.status)
+	}
+}
+
+// The enrolment string of a service token is one as agents know it.
+func TestServiceTokens_EnrolmentString(t *testing.T) {
+	s := controltest.New(t)
+	c := newRawClient(t, s)
+	token := c.good(t, "POST", "~/access/service_tokens", `{"name":"ci"}`).result
+	pair := fmt.Sprintf(`{"client_id":"%s","client_secret":"%s"}`, token["client_id"], token["client_secret"])
+	k := c.good(t, "POST", api.PathEnrolmentKeys, `{"service_token":`+pair+`}`).result
+	if k["id"] != token["id"] || k["email"] != "non_identity@127.0.0.1" {
+		t.Errorf("string %v", k)
+	}
+	for range 2 {
+		if r, err := s.TryEnrol(text(k, "enrolment"), "robot"); err != nil || r.Email != "non_identity@127.0.0.1" {
+			t.Errorf("enrolled %+v, %v", r, err)
+		}
+	}
+	for _, body := range []string{`{"email":"a@b.c","service_token":` + pair + `}`, `{"service_token":{"client_id":"x","client_secret":"y"}}`, `{"max_uses":2,"service_token":` + pair + `}`, `{}`} {
+		if r := c.admin(t, "POST", api.PathEnrolmentKeys, body); r.status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", body, r.status, r.raw)
+		}
 	}
 }
 

@@ -266,7 +266,8 @@ func (s *schemas) envelope(o *Operation) Schema {
 	case Cursor:
 		properties["result_info"] = s.named1("CursorInfo", Schema{
 			"type": "object", "required": []any{"count", "cursor", "per_page"},
-			"properties": map[string]any{"count": count(0), "cursor": Schema{"type": "string"}, "per_page": count(1), "total_count": Schema{"type": []any{"integer", "null"}}},
+			"properties": map[string]any{"count": count(0), "cursor": Schema{"type": "string"}, "per_page": count(1), "total_count": Schema{"type": []any{"integer", "null"}},
+				"cursors": Schema{"type": "object", "properties": map[string]any{"after": Schema{"type": "string"}}}},
 		})
 		required = append(required, "result_info")
 	}

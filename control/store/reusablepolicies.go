@@ -153,30 +153,44 @@ func (tx *Tx) ReplaceReusablePolicy(ctx context.Context, id string, w api.Policy
 	if err != nil {
 		return p, err
 	}
+	apps, err := tx.applicationsWith(ctx, id)
+	if err != nil {
+		return p, err
+	}
 	if _, err := tx.exec(ctx, `UPDATE reusable_policies SET name = $2, decision = $3, include_rules = $4, exclude_rules = $5, require_rules = $6, connection_rules = $7,
 		updated_at = $8 WHERE id = $1`, id, p.Name, p.Decision, text[0], text[1], text[2], text[3], p.UpdatedAt); err != nil {
 		return p, err
 	}
-	if err := tx.touchApplicationsWith(ctx, id); err != nil {
+	if err := tx.touchApplications(ctx, apps); err != nil {
 		return p, err
 	}
 	return p, tx.audit(ctx, "reusable_policy.update", reusableType, id, change{before, p})
 }
 
-// touchApplicationsWith makes every application that refers to a policy a changed one.
-func (tx *Tx) touchApplicationsWith(ctx context.Context, id string) error {
-	apps, err := collect(ctx, tx.q, func(rs *sql.Rows) (id string, err error) { return id, rs.Scan(&id) },
+// applicationsWith are the applications that refer to a policy, at most maxChangedObjects and one.
+func (r *Reader) applicationsWith(ctx context.Context, id string) ([]api.Application, error) {
+	ids, err := collect(ctx, r.q, func(rs *sql.Rows) (id string, err error) { return id, rs.Scan(&id) },
 		`SELECT application_id FROM application_policies WHERE policy_id = $1 ORDER BY application_id LIMIT $2`, id, maxChangedObjects+1)
-	if err != nil {
-		return err
+	if err != nil || len(ids) == 0 {
+		return nil, err
 	}
-	if len(apps) > maxChangedObjects {
+	return r.Applications(ctx, ApplicationFilter{ids: ids})
+}
+
+// touchApplications makes applications changed ones, which before the change of a policy of theirs were as given.
+func (tx *Tx) touchApplications(ctx context.Context, before []api.Application) error {
+	if len(before) > maxChangedObjects {
 		return tx.touch(ctx, Applications)
 	}
-	for _, app := range apps {
-		if err := tx.touchObject(ctx, Applications, app); err != nil {
+	for _, was := range before {
+		if err := tx.touchObject(ctx, Applications, was.ID); err != nil {
 			return err
 		}
+		is, err := tx.Application(ctx, was.ID)
+		if err != nil {
+			return err
+		}
+		tx.noteChange(Applications, "reusable_policy.update", was.ID, change{was, is})
 	}
 	return nil
 }

@@ -107,12 +107,19 @@ func (tx *Tx) ReplaceServiceToken(ctx context.Context, id string, in api.Service
 		var secret api.Secret
 		switch v := deref(in.SecretVersion); v {
 		case 0, t.SecretVersion:
-			if in.PreviousExpiresAt != nil && t.former != "" {
-				at := Stamp(*in.PreviousExpiresAt)
-				t.PreviousExpiresAt = &at
+			if t.former != "" {
+				if until, err := formerUntil(in.PreviousExpiresAt); err != nil {
+					return "", err
+				} else if !until.IsZero() {
+					t.PreviousExpiresAt = new(Stamp(until))
+				}
 			}
 		case t.SecretVersion + 1:
-			secret = tx.rotate(t, in.PreviousExpiresAt)
+			until, err := formerUntil(in.PreviousExpiresAt)
+			if err != nil {
+				return "", err
+			}
+			secret = tx.rotate(t, until)
 		default:
 			return "", kind.Field("/client_secret_version", "the present secret is version %d; the next one makes a new secret", t.SecretVersion)
 		}
@@ -121,8 +128,26 @@ func (tx *Tx) ReplaceServiceToken(ctx context.Context, id string, in api.Service
 }
 
 // RotateServiceToken makes a new secret, which is in the answer; the former one is good until then, or no longer for nil.
-func (tx *Tx) RotateServiceToken(ctx context.Context, id string, until *time.Time) (api.ServiceToken, error) {
-	return tx.changeServiceToken(ctx, id, "service_token.rotate", func(t *serviceToken) (api.Secret, error) { return tx.rotate(t, until), nil })
+func (tx *Tx) RotateServiceToken(ctx context.Context, id string, until *string) (api.ServiceToken, error) {
+	return tx.changeServiceToken(ctx, id, "service_token.rotate", func(t *serviceToken) (api.Secret, error) {
+		at, err := formerUntil(until)
+		if err != nil {
+			return "", err
+		}
+		return tx.rotate(t, at), nil
+	})
+}
+
+// formerUntil reads until when a former secret is good; zero for nothing said.
+func formerUntil(s *string) (time.Time, error) {
+	if s == nil || *s == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, *s)
+	if err != nil {
+		return at, kind.Field("/previous_client_secret_expires_at", "%q is not a time of RFC 3339", clip(*s))
+	}
+	return at, nil
 }
 
 // RefreshServiceToken counts the token's duration from now.
@@ -225,15 +250,14 @@ func (tx *Tx) expiry(t *serviceToken) error {
 	return nil
 }
 
-func (tx *Tx) rotate(t *serviceToken, until *time.Time) api.Secret {
+func (tx *Tx) rotate(t *serviceToken, until time.Time) api.Secret {
 	former := t.hash
 	t.SecretVersion++
 	t.PreviousExpiresAt = nil
-	if until == nil || !until.After(tx.time) {
-		former = ""
+	if until.After(tx.time) {
+		t.PreviousExpiresAt = new(Stamp(until))
 	} else {
-		at := Stamp(*until)
-		t.PreviousExpiresAt = &at
+		former = ""
 	}
 	return t.renew(former)
 }
@@ -278,6 +302,22 @@ func (tx *Tx) useServiceToken(ctx context.Context, clientID, secret string) (ser
 	return t, err
 }
 
+// CheckServiceToken finds the token of a pair that is in force; a pair that is not is kind.Invalid, for it is no credential of the
+// caller. It writes an audit event: whoever asks may hand the pair on.
+func (tx *Tx) CheckServiceToken(ctx context.Context, clientID, secret string) (api.ServiceToken, error) {
+	t, err := tx.useServiceToken(ctx, clientID, secret)
+	if k, ok := asKind(err); ok && k.Kind == kind.Unauthenticated {
+		return t.ServiceToken, kind.Field("/client_secret", "%s", k.Message)
+	}
+	if err != nil {
+		return t.ServiceToken, err
+	}
+	return t.ServiceToken, tx.audit(ctx, "service_token.enrolment_string", "service_tokens", t.ID, t.ServiceToken)
+}
+
+// TokenEmail is under what address devices of service tokens are shown.
+func TokenEmail(authDomain string) string { return "non_identity@" + authDomain }
+
 // EnrolByServiceToken registers a device for which no user stands, only the token. It returns the device's token.
 func (tx *Tx) EnrolByServiceToken(ctx context.Context, clientID, secret, authDomain string, in NewDevice) (Device, string, error) {
 	t, err := tx.useServiceToken(ctx, clientID, secret)
@@ -290,7 +330,7 @@ func (tx *Tx) EnrolByServiceToken(ctx context.Context, clientID, secret, authDom
 		return Device{}, "", err
 	}
 	if !known {
-		u = User{User: api.User{ID: newID(), Email: "non_identity@" + authDomain, Name: t.Name, CreatedAt: tx.at, UpdatedAt: tx.at}, ServiceTokenID: t.ID}
+		u = User{User: api.User{ID: newID(), Email: TokenEmail(authDomain), Name: t.Name, CreatedAt: tx.at, UpdatedAt: tx.at}, ServiceTokenID: t.ID}
 		if _, err := tx.exec(ctx, `INSERT INTO users (id, email, email_key, name, group_list, created_at, updated_at, service_token_id)
 			VALUES ($1, $2, $3, $4, '[]', $5, $5, $6)`, u.ID, u.Email, "service token "+t.ID, u.Name, tx.at, t.ID); err != nil {
 			return Device{}, "", err

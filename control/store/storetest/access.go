@@ -99,7 +99,7 @@ func serviceTokensLive(t *testing.T, f *fixture) {
 	f.write(t, enrol(token.ClientSecret)) // the same user stands for both
 	f.refused(t, kind.Unauthenticated, enrol("no"))
 	f.refused(t, kind.Unauthenticated, enrol(""))
-	until := f.clock.Now().Add(time.Minute)
+	until := store.Stamp(f.clock.Now().Add(time.Minute))
 	var second api.ServiceToken
 	f.write(t, func(tx *store.Tx) (err error) {
 		second, err = tx.RotateServiceToken(f.ctx, token.ID, &until)
