@@ -43,7 +43,7 @@ func watch[S api.SyncState](t *testing.T, c *api.Client, path string) *watching[
 // until returns the first state that ok accepts.
 func (w *watching[S]) until(t *testing.T, what string, ok func(*S) bool) *S {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for {
 		select {
 		case s := <-w.states:
@@ -53,7 +53,7 @@ func (w *watching[S]) until(t *testing.T, what string, ok func(*S) bool) *S {
 		case err := <-w.err:
 			t.Fatalf("waiting for %s: the stream ended: %v", what, err)
 		case <-deadline:
-			t.Fatalf("waiting for %s: not within 10 s", what)
+			t.Fatalf("waiting for %s: not within 30 s", what)
 		}
 	}
 }
@@ -64,8 +64,8 @@ func (w *watching[S]) ended(t *testing.T) error {
 	select {
 	case err := <-w.err:
 		return err
-	case <-time.After(10 * time.Second):
-		t.Fatal("the stream did not end within 10 s")
+	case <-time.After(30 * time.Second):
+		t.Fatal("the stream did not end within 30 s")
 		return nil
 	}
 }

@@ -364,3 +364,37 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Device profiles know the user and the system, and nothing of flows.
+func TestParseProfile(t *testing.T) {
+	f := netexpr.Flow{IdentityKnown: true, Email: "jdoe@company.com", Groups: []netexpr.Group{{ID: "g1", Name: "Eng"}}, OSName: "linux"}
+	for src, want := range map[string]netexpr.Truth{
+		`identity.email == "JDOE@company.com"`: netexpr.True, `identity.email in {"a@b.c"}`: netexpr.False,
+		`any(identity.groups.name[*] in {"Eng" "Ops"})`: netexpr.True, `any(identity.groups[*].id == "G1")`: netexpr.True, `any(identity.groups.email[*] == "x@y.z")`: netexpr.False,
+		`os.name == "Linux" and not identity.name == "x"`: netexpr.Unknown, `os.version == "6.1"`: netexpr.Unknown, ``: netexpr.True,
+	} {
+		e, err := netexpr.ParseProfile(src)
+		if err != nil {
+			t.Errorf("%s: %v", src, err)
+			continue
+		}
+		p, err := e.Compile(nil)
+		if err != nil {
+			t.Errorf("%s: %v", src, err)
+			continue
+		}
+		if got := p.Eval(&f); got != want {
+			t.Errorf("%s is %s, want %s", src, got, want)
+		}
+	}
+	for _, src := range []string{`net.dst.port == 22`, `access.target`, `any(device_posture.checks.passed[*] == "x")`, `network == "office"`, `os.version >= "6"`, `any(os.name[*] == "x")`} {
+		if _, err := netexpr.ParseProfile(src); err == nil {
+			t.Errorf("%s is taken", src)
+		}
+	}
+	for _, src := range []string{`os.name == "linux"`, `any(identity.groups.name[*] == "x")`} {
+		if _, err := netexpr.Parse(src); err == nil {
+			t.Errorf("a network rule takes %s", src)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,13 +17,16 @@ func TestReporter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		wake, done := make(chan struct{}, 1), make(chan struct{})
+		var mu sync.Mutex // over what both sides touch
 		var checks []api.PostureCheck
 		var reports []api.PostureReport
 		exists, refuse := false, false
 		r := &posture.Reporter{
 			Logger: slog.New(slog.DiscardHandler),
-			Checks: func() []api.PostureCheck { return checks },
+			Checks: func() []api.PostureCheck { mu.Lock(); defer mu.Unlock(); return checks },
 			Look: func(_ context.Context, checks []api.PostureCheck) api.PostureReport {
+				mu.Lock()
+				defer mu.Unlock()
 				out := api.PostureReport{Observations: map[string]api.PostureObservation{}}
 				for _, c := range checks {
 					out.Observations[c.ID] = api.PostureObservation{Exists: exists}
@@ -30,6 +34,8 @@ func TestReporter(t *testing.T) {
 				return out
 			},
 			Send: func(_ context.Context, x api.PostureReport) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if refuse {
 					return errors.New("refused")
 				}
@@ -42,24 +48,27 @@ func TestReporter(t *testing.T) {
 			t.Helper()
 			time.Sleep(d) //nolint:forbidigo // time is the bubble's
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if len(reports) != want {
 				t.Errorf("%s: %d reports, want %d", what, len(reports), want)
 			}
 		}
 		after("before anything is asked", time.Hour, 0)
+		set := func(change func()) { mu.Lock(); defer mu.Unlock(); change() }
 		wake <- struct{}{}
 		after("the facts", time.Second, 1)
 		after("nothing asked, nothing changed", 3*time.Hour, 1)
-		checks = []api.PostureCheck{{ID: "a", IntervalSeconds: 300}}
+		set(func() { checks = []api.PostureCheck{{ID: "a", IntervalSeconds: 300}} })
 		wake <- struct{}{}
 		after("a new check", time.Second, 2)
 		after("nothing changed", 4*time.Minute, 2)
 		after("it is due", 61*time.Second, 3)
-		exists = true
+		set(func() { exists = true })
 		after("what changed is not waited with", 61*time.Second, 4)
-		refuse = true
+		set(func() { refuse = true })
 		after("control refuses", 10*time.Minute, 4)
-		refuse = false
+		set(func() { refuse = false })
 		after("control is back", time.Minute, 5)
 		cancel()
 		<-done

@@ -31,7 +31,7 @@ func (f *fixture) passed(t *testing.T, device string) (rules []string) {
 	return rules
 }
 
-func (f *fixture) revision(t *testing.T, collection string) (n uint64) {
+func (f *fixture) revisionOf(t *testing.T, collection string) (n uint64) {
 	t.Helper()
 	f.read(t, func(r *store.Reader) error {
 		all, err := r.Revisions(f.ctx)
@@ -60,9 +60,9 @@ func postureIsReported(t *testing.T, f *fixture) {
 	if got := f.passed(t, d.ID); len(got) != 1 || got[0] != rule.ID {
 		t.Errorf("passed %v", got)
 	}
-	before := f.revision(t, store.PostureResults)
+	before := f.revisionOf(t, store.PostureResults)
 	report(api.PostureObservation{Exists: true})
-	if now := f.revision(t, store.PostureResults); now != before {
+	if now := f.revisionOf(t, store.PostureResults); now != before {
 		t.Error("the same report again is a revision")
 	}
 	f.clock.Advance(3 * time.Minute)
@@ -83,7 +83,7 @@ func postureIsReported(t *testing.T, f *fixture) {
 		return err
 	})
 	f.write(t, func(tx *store.Tx) error { return tx.LapsePosture(f.ctx) })
-	if now := f.revision(t, store.PostureResults); now == before {
+	if now := f.revisionOf(t, store.PostureResults); now == before {
 		t.Error("what lapsed is no revision")
 	}
 	report(api.PostureObservation{Exists: true})
