@@ -273,8 +273,8 @@ func (s *schemas) envelope(o *Operation) Schema {
 	}
 	if o.List == After {
 		properties["result_info"] = s.named1("AfterInfo", Schema{
-			"type": "object", "required": []any{"count", "cursor", "cursors"},
-			"properties": map[string]any{"count": count(0), "cursor": Schema{"type": "string"}, "cursors": Schema{
+			"type": "object", "required": []any{"count", "cursor", "cursors", "per_page"},
+			"properties": map[string]any{"count": count(0), "per_page": count(1), "cursor": Schema{"type": "string"}, "cursors": Schema{
 				"type": "object", "required": []any{"after"}, "properties": map[string]any{"after": Schema{"type": "string"}},
 			}},
 		})
