@@ -110,6 +110,9 @@ func (c *Control) auditLog(e *store.AuditRecord) api.AuditLog {
 		Interface: "API", Metadata: map[string]any{"actor_type": e.Actor.Type, "actor_name": e.ActorName, "revision": e.Revision},
 		Owner: api.AuditLogOwner{ID: c.AccountID()}, Resource: api.AuditLogResource{ID: e.ObjectID, Type: e.ObjectType}, When: e.At,
 	}
+	if e.Impact != nil {
+		l.Metadata["impact"] = e.Impact // of the change on who may reach what (api.Impact)
+	}
 	before, after := changeOf(e)
 	l.OldValueJSON, l.NewValueJSON = asObject(before), asObject(after)
 	l.OldValue, l.NewValue = string(before), string(after)

@@ -26,6 +26,8 @@ type entry struct {
 	bare         bool
 	// media is the type of a bare answer that is not JSON.
 	media string
+	// refused says that the endpoint is there to refuse, in words, what would otherwise seem to have been done.
+	refused bool
 }
 
 type catalogue map[string]entry
@@ -33,7 +35,7 @@ type catalogue map[string]entry
 // fullCatalogue is the table of everything that is served; "~" in it stands for the account's path.
 func fullCatalogue() catalogue {
 	all := catalogue{}
-	for _, part := range []catalogue{targetCatalogue(), networkCatalogue(), applicationCatalogue(), deviceCatalogue(), ruleCatalogue(), accessCatalogue(), sshCatalogue(), sessionCatalogue(), weftCatalogue()} {
+	for _, part := range []catalogue{targetCatalogue(), networkCatalogue(), applicationCatalogue(), deviceCatalogue(), ruleCatalogue(), accessCatalogue(), sshCatalogue(), sessionCatalogue(), weftCatalogue(), postureCatalogue(), profileCatalogue(), accountCatalogue()} {
 		for pattern, e := range part {
 			all[strings.Replace(pattern, "~", api.PathManagement+"/accounts/{account}", 1)] = e
 		}
@@ -101,29 +103,33 @@ func schemaRules() openapi.Rules {
 			},
 		},
 		Ignored: ignoredKeys(),
+		Partial: map[reflect.Type]bool{reflect.TypeFor[api.AccessEvent](): true}, // ?fields= names some
 	}
 }
 
 // ignoredKeys are what clients send besides, by the type of the body.
 func ignoredKeys() map[reflect.Type][]string {
 	return map[reflect.Type][]string{
-		reflect.TypeFor[api.TargetWrite]():         targetNoise,
-		reflect.TypeFor[api.VirtualNetworkWrite](): networkNoise,
-		reflect.TypeFor[api.RouteWrite]():          routeNoise,
-		reflect.TypeFor[tunnelInput]():             {"id", "metadata"},
-		reflect.TypeFor[api.ApplicationWrite]():    append([]string{"allowed_idps", "mfa_config"}, applicationNoise...),
-		reflect.TypeFor[api.PolicyWrite]():         slices.Concat(policyNoise, restrictions),
-		reflect.TypeFor[api.ConnectionRules]():     {"rdp"},
-		reflect.TypeFor[api.NetworkRuleWrite]():    networkRuleNoise,
-		reflect.TypeFor[api.ListWrite]():           listNoise,
-		reflect.TypeFor[api.ListPatch]():           listNoise,
-		reflect.TypeFor[api.RuleGroupWrite]():      append([]string{"is_default"}, ruleGroupNoise...),
-		reflect.TypeFor[api.RevokeUser]():          {"user_uid", "devices", "warp_session_reauth"},
-
-		reflect.TypeFor[api.ServiceTokenWrite]():     serviceTokenNoise,
-		reflect.TypeFor[api.IdentityProviderWrite](): identityProviderNoise,
-		reflect.TypeFor[api.OrganizationWrite]():     append(slices.Clone(organizationNoise), unenforced...),
-		reflect.TypeFor[api.UserWrite]():             userNoise,
+		reflect.TypeFor[api.TargetWrite]():             targetNoise,
+		reflect.TypeFor[api.VirtualNetworkWrite]():     networkNoise,
+		reflect.TypeFor[api.RouteWrite]():              routeNoise,
+		reflect.TypeFor[tunnelInput]():                 {"id", "metadata"},
+		reflect.TypeFor[api.ApplicationWrite]():        append([]string{"allowed_idps", "mfa_config"}, applicationNoise...),
+		reflect.TypeFor[api.PolicyWrite]():             slices.Concat(policyNoise, restrictions),
+		reflect.TypeFor[api.ConnectionRules]():         {"rdp"},
+		reflect.TypeFor[api.NetworkRuleWrite]():        networkRuleNoise,
+		reflect.TypeFor[api.ListWrite]():               listNoise,
+		reflect.TypeFor[api.ListPatch]():               listNoise,
+		reflect.TypeFor[api.RuleGroupWrite]():          append([]string{"is_default"}, ruleGroupNoise...),
+		reflect.TypeFor[api.RevokeUser]():              {"user_uid", "devices", "warp_session_reauth"},
+		reflect.TypeFor[api.ServiceTokenWrite]():       serviceTokenNoise,
+		reflect.TypeFor[api.UserWrite]():               userNoise,
+		reflect.TypeFor[api.OrganizationWrite]():       append(slices.Clone(organizationNoise), unenforced...),
+		reflect.TypeFor[tunnelConfigurationInput]():    {"account_id", "tunnel_id", "source", "version", "created_at"},
+		reflect.TypeFor[api.IdentityProviderWrite]():   identityProviderNoise,
+		reflect.TypeFor[api.PostureRuleWrite]():        postureNoise,
+		reflect.TypeFor[api.PostureIntegrationWrite](): postureNoise,
+		reflect.TypeFor[api.DeviceProfile]():           profileNoise,
 	}
 }
 

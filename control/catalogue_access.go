@@ -61,8 +61,18 @@ func logCatalogue() catalogue {
 				text("actor.ip", "since", "before", "zone.name"), kinds("boolean", "hide_user_logs", "export"), direction),
 		},
 		"GET ~/logs/audit": {
-			what: "List the changes of the account (newer form)", out: api.AuditEntry{}, list: openapi.Cursor, note: "Days begin at midnight UTC.",
-			query: params(text("since", "before"), kinds("integer", "limit"), either, direction),
+			what: "List the changes of the account (newer form)", out: api.AuditEntry{}, list: openapi.After, note: "Days begin at midnight UTC.",
+			query: params(text("since", "before"), either, direction),
 		},
+	}
+}
+
+// accountCatalogue is what programs ask to find their account.
+func accountCatalogue() catalogue {
+	return catalogue{
+		"GET /client/v4/accounts":           {what: "List the accounts of the token: one", out: api.Account{}, list: openapi.Paged, query: text("name")},
+		"GET /client/v4/accounts/{account}": {what: "Read the account", out: api.Account{}},
+		"GET /client/v4/user":               {what: "Say what stands in for the user: the token", out: api.TokenUser{}},
+		"GET /client/v4/memberships":        {what: "List the memberships of the token: one", out: api.Membership{}, list: openapi.Paged},
 	}
 }

@@ -61,6 +61,9 @@ func checkTable(called map[string][]string) error {
 	for _, r := range rows {
 		key := r.Method + " " + r.Path
 		tests := called[key]
+		if r.Refused {
+			tests = called["refused "+key]
+		}
 		if len(tests) == 0 {
 			missing = append(missing, key)
 			continue

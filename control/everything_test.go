@@ -30,6 +30,9 @@ var objects = []struct{ path, body string }{
 	{"/access/users", `{"email":"a0@b.c","name":"A"}`},
 	{"/access/gateway_ca", ``},
 	{"/gateway/lists", `{"name":"addresses","type":"IP","items":[{"value":"192.0.2.1"}]}`},
+	{"/devices/posture", `{"name":"marker","type":"file","schedule":"1m","match":[{"platform":"linux"}],"input":{"operating_system":"linux","path":"/etc/marker","exists":true}}`},
+	{"/devices/posture/integration", `{"name":"crowd","type":"crowdstrike_s2s","interval":"10m","config":{"api_url":"https://x","client_id":"id","client_secret":"hunter2","customer_id":"c"}}`},
+	{"/devices/policy", `{"name":"contractors","match":"identity.email == \"a@b.c\"","precedence":10}`},
 	{"/gateway/rules", `{"name":"block","action":"block","enabled":true,"filters":["l4"],"precedence":10,"traffic":"net.dst.port == 23"}`},
 }
 
@@ -49,6 +52,9 @@ func newEverything(t *testing.T) *everything {
 		r := w.c.good(t, "POST", w.fill("~"+o.path), w.body(o.body))
 		id, _ := r.result["id"].(string)
 		if id == "" {
+			id, _ = r.result["policy_id"].(string) // of a device profile
+		}
+		if id == "" {
 			t.Fatalf("made %s: %s", o.path, r.raw)
 		}
 		w.ids[o.path] = id
@@ -58,6 +64,7 @@ func newEverything(t *testing.T) *everything {
 	w.tokens["connectorToken"] = strings.Trim(string(w.c.good(t, "GET", w.fill("~/cfd_tunnel/{id}/token"), "").env.Result), `"`)
 	w.ids["/devices"], w.ids["/devices/registrations"] = dev.RegistrationID, dev.RegistrationID
 	w.ids["/devices/physical-devices"] = dev.DeviceID
+	w.ids["/access/users/{id}/active_sessions"] = dev.RegistrationID
 	users := w.c.good(t, "GET", "~/access/users", "")
 	w.ids["/access/users"], _ = users.list[0]["id"].(string)
 	w.ids[api.PathSSHHostCAs], _ = w.c.good(t, "POST", api.PathSSHHostCAs, "").result["id"].(string)
@@ -76,6 +83,15 @@ func (w *everything) body(s string) string {
 }
 
 const accountPath = api.PathManagement + "/accounts/{account}"
+
+// queries are those that an endpoint cannot do without.
+var queries = map[string]string{"DELETE ~/devices/registrations": `?id=$`}
+
+// url is the path of an endpoint with the query that it needs.
+func (w *everything) url(r control.Row) string {
+	query := queries[r.Method+" "+strings.Replace(r.Path, accountPath, "~", 1)]
+	return w.fill(r.Path) + strings.Replace(query, "$", w.ids["/devices"], 1)
+}
 
 // fill puts IDs into a pattern: those of the objects, or what replace says, by name.
 func (w *everything) fill(path string, replace ...string) string {
@@ -225,6 +241,17 @@ var bodies = map[string]string{
 	"POST " + api.PathGatewayCertificate:             `{"public_key":"ssh-ed25519 AAAA","session_id":"s","device_id":"d","vnet":"v","destination":"10.0.0.1:22","login":"root"}`,
 	"POST " + api.PathGatewayHostCertificate:         `{"public_key":"ssh-ed25519 AAAA"}`,
 	"POST " + api.PathGatewayAnswers:                 `{"id":"q","version":1,"revision":1,"steps":[]}`,
+	"PUT ~/cfd_tunnel/{id}/configurations":           `{"config":{"ingress":[{"service":"http_status:404"}]}}`,
+	"PATCH ~/devices/policy":                         `{"description":"d"}`,
+	"PUT ~/devices/policy/exclude":                   `[{"address":"192.0.2.0/24"}]`,
+	"PUT ~/devices/policy/include":                   `[{"address":"192.0.2.0/24"}]`,
+	"PUT ~/devices/policy/fallback_domains":          `[{"suffix":"corp.example","dns_server":["192.0.2.1"]}]`,
+	"PUT ~/devices/policy/{id}/exclude":              `[{"address":"192.0.2.0/24"}]`,
+	"PUT ~/devices/policy/{id}/include":              `[{"address":"192.0.2.0/24"}]`,
+	"PUT ~/devices/policy/{id}/fallback_domains":     `[{"suffix":"corp.example","dns_server":["192.0.2.1"]}]`,
+	"PUT ~/devices/settings":                         `{"gateway_proxy_enabled":true}`,
+	"PATCH ~/devices/settings":                       `{"gateway_proxy_enabled":true}`,
+	"PUT " + api.PathAgentPosture:                    `{"facts":{"os":"linux"},"observations":{}}`,
 }
 
 const (
@@ -261,7 +288,9 @@ func TestEverything_IsReadAndRewritten(t *testing.T) {
 
 // notByItself are endpoints that need more than their object, with why; other tests call them.
 var notByItself = map[string]string{
-	"GET " + api.PathImpact: "it is asked about a change",
+	"GET " + api.PathImpact:                                                    "it is asked about a change",
+	"GET " + accountPath + "/logs/audit":                                       "it is asked about a time",
+	"GET " + accountPath + "/cfd_tunnel/{id}/connectors/{connector}":           "a connector must be in contact",
 	"GET " + accountPath + "/access/users/{id}/active_sessions/{nonce}":        "the user has no device",
 	"GET " + accountPath + "/access/users/{id}/last_seen_identity":             "the user has no device",
 	"PUT " + accountPath + "/access/apps/{id}/policies/{policy}/make_reusable": "it can be done once",
@@ -272,6 +301,8 @@ func TestEverything_IsDeleted(t *testing.T) {
 	w := newEverything(t)
 	extra := w.s.Target("extra", "10.9.3.3", w.s.DefaultVNET())
 	w.c.good(t, "DELETE", "~/infrastructure/targets/batch", `{"target_ids":["`+extra+`"]}`)
+	w.c.good(t, "DELETE", w.fill("~/devices/policy/{id}/fallback_domains"), "")
+	w.c.good(t, "DELETE", "~/devices/policy/fallback_domains", "")
 	for i := len(objects) - 1; i >= 0; i-- {
 		path := objects[i].path + "/{id}"
 		if strings.Contains(objects[i].path, "{id}") {

@@ -109,6 +109,8 @@ type Row struct {
 	Body, BodyOptional, Stream                   bool
 	// HasGet says that the path can be read.
 	HasGet bool
+	// Refused says that it never succeeds.
+	Refused bool
 }
 
 // RevisionForTest is the newest revision of the store.
@@ -127,6 +129,7 @@ func TableForTest() ([]Row, error) {
 	var rows []Row
 	for _, o := range c.operations() {
 		r := Row{Method: o.Method, Path: o.Path, Permission: o.Permission, What: o.Summary, Tag: o.Tag, TagText: tagText[o.Tag], Scheme: o.Security, List: o.List, Body: o.Request != nil, BodyOptional: o.RequestOptional, Stream: o.Stream || o.Bare}
+		r.Refused = fullCatalogue()[o.Method+" "+o.Path].refused
 		r.HasGet = c.router.served["GET "+o.Path] != nil && c.router.served["GET "+o.Path].serve != nil
 		if r.Permission == "" {
 			r.Permission = permissionText[o.Security]
@@ -159,3 +162,15 @@ func (c *Control) AuditForTest(ctx context.Context, n int) (list []store.AuditEv
 	})
 	return list, err
 }
+
+// Hub turns revisions into views.
+type Hub struct{ h *hub }
+
+// NewHubForTest makes one with its first view.
+func NewHubForTest(ctx context.Context, s *store.Store) (Hub, error) {
+	h := newHub(s, slog.New(slog.DiscardHandler))
+	return Hub{h}, h.rebuild(ctx)
+}
+
+// Rebuild makes the view of the newest revision.
+func (h Hub) Rebuild(ctx context.Context) error { return h.h.rebuild(ctx) }

@@ -383,7 +383,7 @@ func (x *comparison) compare(before, after []targets.Target) error {
 		return err
 	}
 	lost, gained := map[api.ImpactRow]bool{}, map[api.ImpactRow]bool{}
-	for user, list := range x.v.byUser(devices) {
+	for user, list := range x.byUser(devices) {
 		id := x.v.identity[user]
 		if id == nil {
 			continue
@@ -397,10 +397,10 @@ func (x *comparison) compare(before, after []targets.Target) error {
 	return nil
 }
 
-func (v *view) byUser(devices []store.Device) map[string][]*access.Device {
+func (x *comparison) byUser(devices []store.Device) map[string][]*access.Device {
 	m := map[string][]*access.Device{}
 	for i := range devices {
-		m[devices[i].UserID] = append(m[devices[i].UserID], v.accessDevice(&devices[i]))
+		m[devices[i].UserID] = append(m[devices[i].UserID], x.v.accessDevice(&devices[i]))
 	}
 	return m
 }

@@ -19,7 +19,7 @@ func TestPreconditions_AtEveryEndpoint(t *testing.T) {
 		if r.Method == http.MethodGet || r.Scheme != "apiToken" {
 			continue
 		}
-		what, path := r.Method+" "+r.Path, w.fill(r.Path)
+		what, path := r.Method+" "+r.Path, w.url(r)
 		write := func(name, tag string) reply {
 			return w.send(t, request{method: r.Method, path: path, token: w.tokens[r.Scheme], body: w.goodBody(t, r), header: map[string]string{name: tag}})
 		}

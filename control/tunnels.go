@@ -224,11 +224,14 @@ func (c *Control) getTunnelConfiguration(ctx context.Context, q *call) (answer, 
 	})
 }
 
+// tunnelConfigurationInput is a body.
+type tunnelConfigurationInput struct {
+	Config json.RawMessage `json:"config"`
+}
+
 func (c *Control) setTunnelConfiguration(ctx context.Context, q *call) (answer, error) {
 	return write(ctx, c, q, func(q *call) (config json.RawMessage, err error) {
-		var in struct {
-			Config json.RawMessage `json:"config"`
-		}
+		var in tunnelConfigurationInput
 		err = q.body(&in, "account_id", "tunnel_id", "source", "version", "created_at")
 		return in.Config, err
 	}, func(tx *store.Tx, config json.RawMessage) (api.TunnelConfiguration, error) {

@@ -179,6 +179,8 @@ func (w *watcher) check(method string, u *url.URL, request []byte, rec *recorder
 			return
 		}
 		note(o, w.test)
+	} else if o != nil && rec.status == http.StatusBadRequest {
+		note(&operation{method: "refused " + o.method, path: o.path}, w.test)
 	}
 	if rec.body.Len() >= maxRecorded || rec.status == 0 {
 		return
@@ -269,7 +271,8 @@ func note(o *operation, test string) {
 	covered[key][test] = true
 }
 
-// Covered says which tests of this process had an answer of success from an operation, such as "GET /weft/v1/health".
+// Covered says which tests of this process had an answer of success from an operation, such as "GET /weft/v1/health",
+// and which a refusal of the request as such (400), "refused POST /weft/v1/explain".
 func Covered() map[string][]string {
 	coveredMu.Lock()
 	defer coveredMu.Unlock()

@@ -30,6 +30,7 @@ const (
 	Whole  = "whole"  // all of it in one answer
 	Paged  = "paged"  // by page and per_page
 	Cursor = "cursor" // by cursor and per_page
+	After  = "after"  // by cursor and limit, the cursor in two places of the answer
 )
 
 // Operation is one method of one path.
@@ -71,17 +72,19 @@ type Parameter struct {
 	What     string
 }
 
-// ID is the operation's unique name, made of method and path.
+// ID is the operation's name, made of method and path; Build numbers those that are alike.
 func (o *Operation) ID() string {
-	// A hyphen parts no words, so that the two spellings of a path, with it and with an underscore, have two names.
-	path := strings.ReplaceAll(o.Path, "-", "")
+	path := o.Path
+	for _, prefix := range []string{"/client/v4/accounts/{account}/", "/client/v4/"} { // the same everywhere
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
+			path = rest
+			break
+		}
+	}
 	words := strings.FieldsFunc(path, func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9') })
 	var b strings.Builder
 	b.WriteString(strings.ToLower(o.Method))
 	for _, w := range words {
-		if w == "client" || w == "v4" || w == "accounts" || w == "account" {
-			continue
-		}
 		b.WriteString(strings.ToUpper(w[:1]) + w[1:])
 	}
 	return b.String()
@@ -90,13 +93,17 @@ func (o *Operation) ID() string {
 // Build writes the document.
 func Build(info Info, rules Rules, schemes map[string]any, ops []Operation) ([]byte, error) {
 	s := &schemas{rules: rules, named: map[string]Schema{}, types: map[string]reflect.Type{}}
-	paths := map[string]map[string]any{}
+	paths, ids := map[string]map[string]any{}, map[string]int{}
 	for i := range ops {
 		o := &ops[i]
 		if paths[o.Path] == nil {
 			paths[o.Path] = map[string]any{}
 		}
-		paths[o.Path][strings.ToLower(o.Method)] = s.operation(o)
+		made := s.operation(o)
+		if ids[o.ID()]++; ids[o.ID()] > 1 { // two spellings of one path
+			made["operationId"] = fmt.Sprint(o.ID(), ids[o.ID()])
+		}
+		paths[o.Path][strings.ToLower(o.Method)] = made
 	}
 	if s.err != nil {
 		return nil, s.err
@@ -173,6 +180,9 @@ func (s *schemas) query(o *Operation) (out []any) {
 			Parameter{Name: "per_page", Type: "integer", What: "1 to 1000; 50 by default"})
 	case Cursor:
 		query = append(query, Parameter{Name: "cursor", What: "of the answer before"}, Parameter{Name: "per_page", Type: "integer", What: "1 to 1000; 50 by default"})
+	}
+	if o.List == After {
+		query = append(query, Parameter{Name: "cursor", What: "of the answer before"}, Parameter{Name: "limit", Type: "integer", What: "1 to 1000"})
 	}
 	for _, p := range query {
 		schema := Schema{"type": "string"}
@@ -264,6 +274,15 @@ func (s *schemas) envelope(o *Operation) Schema {
 				"count": count(0), "cursor": Schema{"type": "string"}, "per_page": count(1), "total_count": Schema{"type": []any{"integer", "null"}},
 				"cursors": Schema{"type": "object", "properties": map[string]any{"after": Schema{"type": "string"}}},
 			},
+		})
+		required = append(required, "result_info")
+	}
+	if o.List == After {
+		properties["result_info"] = s.named1("AfterInfo", Schema{
+			"type": "object", "required": []any{"count", "cursor", "cursors", "per_page"},
+			"properties": map[string]any{"count": count(0), "per_page": count(1), "cursor": Schema{"type": "string"}, "cursors": Schema{
+				"type": "object", "required": []any{"after"}, "properties": map[string]any{"after": Schema{"type": "string"}},
+			}},
 		})
 		required = append(required, "result_info")
 	}

@@ -20,6 +20,8 @@ type Rules struct {
 	Override map[reflect.Type]Schema
 	// Ignored are keys that a request's object may have besides its fields; they are dropped.
 	Ignored map[reflect.Type][]string
+	// Partial are types of which an answer may leave out anything.
+	Partial map[reflect.Type]bool
 }
 
 // schemas collects the named schemas of a document.
@@ -130,15 +132,13 @@ func (s *schemas) object(t reflect.Type, d direction) Schema {
 	if d == request {
 		o["additionalProperties"] = false
 		for _, k := range s.rules.Ignored[t] {
-			if properties[k] == nil {
-				properties[k] = Schema{"description": "accepted and ignored"}
-			}
+			properties[k] = Schema{"description": "accepted and ignored"}
 		}
 	}
 	if len(properties) > 0 {
 		o["properties"] = properties
 	}
-	if len(required) > 0 {
+	if len(required) > 0 && !(d == answer && s.rules.Partial[t]) {
 		slices.Sort(required)
 		o["required"] = required
 	}

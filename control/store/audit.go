@@ -37,7 +37,7 @@ type AuditFields struct {
 }
 
 const (
-	auditColumns = `e.id, e.revision, e.at, e.actor_type, e.actor_id, e.action, e.object_type, e.object_id, e.detail, e.actor_ip,
+	auditColumns = `e.id, e.revision, e.at, e.actor_type, e.actor_id, e.action, e.object_type, e.object_id, e.detail, e.impact, e.actor_ip,
 	COALESCE(t.name, ''), COALESCE(u.email, k.email, '')`
 	auditTables = `audit_events e
 	LEFT JOIN api_tokens t ON e.actor_type = 'token' AND t.id = e.actor_id
@@ -48,9 +48,12 @@ const (
 
 func scanAudit(rs *sql.Rows) (AuditRecord, error) {
 	var e AuditRecord
-	var detail string
-	err := rs.Scan(&e.ID, &e.Revision, &e.At, &e.Actor.Type, &e.Actor.ID, &e.Action, &e.ObjectType, &e.ObjectID, &detail, &e.Actor.IP, &e.ActorName, &e.ActorEmail)
+	var detail, impact string
+	err := rs.Scan(&e.ID, &e.Revision, &e.At, &e.Actor.Type, &e.Actor.ID, &e.Action, &e.ObjectType, &e.ObjectID, &detail, &impact, &e.Actor.IP, &e.ActorName, &e.ActorEmail)
 	e.Detail = json.RawMessage(detail)
+	if impact != "" {
+		e.Impact = json.RawMessage(impact)
+	}
 	return e, err
 }
 

@@ -43,9 +43,9 @@ type Store struct {
 	changed chan struct{}
 	// pollEvery is Config.Poll.
 	pollEvery time.Duration
+	impact    func([]Change) any
 	// maxAccessEvents bounds the access log.
 	maxAccessEvents int
-	impact          func([]Change) any
 }
 
 // Open opens, creates or migrates the store. Close it.

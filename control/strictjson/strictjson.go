@@ -8,6 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -38,7 +41,30 @@ func Decode(raw []byte, v any, ignore ...string) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
-	return explain(d.Decode(v))
+	err := d.Decode(v)
+	if e, ok := errors.AsType[*kind.Error](explain(err)); ok && e.Pointer == "" {
+		return blame(raw, v, e)
+	}
+	return explain(err)
+}
+
+// blame finds the member of a top-level object that a type with a decoder of its own refused, of which the error says
+// no place: it is the one that fails alone too.
+func blame(raw []byte, v any, e *kind.Error) error {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(raw, &all) != nil || reflect.TypeOf(v).Kind() != reflect.Pointer {
+		return e
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		one, err := json.Marshal(map[string]json.RawMessage{key: all[key]})
+		if err != nil {
+			return e
+		}
+		if json.Unmarshal(one, reflect.New(reflect.TypeOf(v).Elem()).Interface()) != nil {
+			return kind.Field("/"+escape(key), "the value of %q does not fit here", clip(key)).WithCause(e.Err)
+		}
+	}
+	return e
 }
 
 // scan checks the syntax, the keys and that nothing follows.
