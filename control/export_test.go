@@ -162,15 +162,3 @@ func (c *Control) AuditForTest(ctx context.Context, n int) (list []store.AuditEv
 	})
 	return list, err
 }
-
-// Hub turns revisions into views.
-type Hub struct{ h *hub }
-
-// NewHubForTest makes one with its first view.
-func NewHubForTest(ctx context.Context, s *store.Store) (Hub, error) {
-	h := newHub(s, slog.New(slog.DiscardHandler))
-	return Hub{h}, h.rebuild(ctx)
-}
-
-// Rebuild makes the view of the newest revision.
-func (h Hub) Rebuild(ctx context.Context) error { return h.h.rebuild(ctx) }
