@@ -80,9 +80,18 @@ func TestTargets_Tags(t *testing.T) {
 		return strings.Join(out, " ")
 	}
 	for _, tc := range []struct{ query, want string }{
-		{"tag=env:prod", "t0"}, {"tags=env:prod", "t0"}, {"tag=env:Prod", "t1"}, {"tag=env:prod&tag=owner:b:c", "t0"}, {"tag=env:dev&tag=owner:b:c", ""}, {"tag=owner:%25", ""},
-		{"order=tag:env", "t1 t2 t0 t3"}, {"order=tag:env&direction=desc", "t0 t2 t1 t3"}, {"order=tag:owner", "t2 t0 t1 t3"}, {"order=tag:owner&tag=env:prod", "t0"},
-		{"order=tag:nobody&direction=desc", "t3 t2 t1 t0"}, {"order=tag:env&per_page=2&page=2", "t0 t3"},
+		{"tag=env:prod", "t0"},
+		{"tags=env:prod", "t0"},
+		{"tag=env:Prod", "t1"},
+		{"tag=env:prod&tag=owner:b:c", "t0"},
+		{"tag=env:dev&tag=owner:b:c", ""},
+		{"tag=owner:%25", ""},
+		{"order=tag:env", "t1 t2 t0 t3"},
+		{"order=tag:env&direction=desc", "t0 t2 t1 t3"},
+		{"order=tag:owner", "t2 t0 t1 t3"},
+		{"order=tag:owner&tag=env:prod", "t0"},
+		{"order=tag:nobody&direction=desc", "t3 t2 t1 t0"},
+		{"order=tag:env&per_page=2&page=2", "t0 t3"},
 	} {
 		if got := list(tc.query); got != tc.want {
 			t.Errorf("%s: %q, want %q", tc.query, got, tc.want)
