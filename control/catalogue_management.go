@@ -11,9 +11,11 @@ func targetCatalogue() catalogue {
 		kinds("address", "ip_v4", "ip_v6", "ipv4_start", "ipv4_end", "ipv6_start", "ipv6_end"),
 		kinds("time", "created_after", "created_before", "modified_after", "modified_before"),
 		[]openapi.Parameter{
-			{Name: "ips", Type: "address", Repeated: true}, {Name: "target_ids", Repeated: true},
+			{Name: "ips", Type: "address", Repeated: true},
+			{Name: "target_ids", Repeated: true},
 			{Name: "tag", Repeated: true, What: "key:value"},
-			{Name: "order", Enum: []string{"hostname", "created_at"}}, {Name: "direction", Enum: []string{"asc", "desc"}},
+			{Name: "order", Enum: []string{"hostname", "created_at"}},
+			{Name: "direction", Enum: []string{"asc", "desc"}},
 		})
 	const path = "~/infrastructure/targets"
 	return entriesOf(path, "target", openapi.Paged, api.TargetWrite{}, api.Target{}, deletedID{}, "PUT", filters...).with(catalogue{

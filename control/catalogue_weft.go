@@ -20,9 +20,11 @@ func weftCatalogue() catalogue {
 		"GET " + api.PathImpact: {
 			what: "Say who would lose or gain what by a change, without making it", out: api.Impact{},
 			query: []openapi.Parameter{
-				{Name: "change", Required: true, Enum: api.Changes}, {Name: "id", Required: true, What: "of what is changed"},
+				{Name: "change", Required: true, Enum: api.Changes},
+				{Name: "id", Required: true, What: "of what is changed"},
 				{Name: "to", What: "the new name, or the tunnel that a route is to lead to"},
-				{Name: "application", What: "of a policy"}, {Name: "cascade", Type: "boolean", What: "delete the routes of a tunnel with it"},
+				{Name: "application", What: "of a policy"},
+				{Name: "cascade", Type: "boolean", What: "delete the routes of a tunnel with it"},
 			},
 		},
 

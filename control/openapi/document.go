@@ -81,7 +81,7 @@ func (o *Operation) ID() string {
 			break
 		}
 	}
-	words := strings.FieldsFunc(path, func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9') })
+	words := strings.FieldsFunc(path, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') })
 	var b strings.Builder
 	b.WriteString(strings.ToLower(o.Method))
 	for _, w := range words {
@@ -156,9 +156,7 @@ func (s *schemas) operation(o *Operation) map[string]any {
 	for _, name := range pathParameter.FindAllStringSubmatch(o.Path, -1) {
 		parameters = append(parameters, map[string]any{"name": name[1], "in": "path", "required": true, "schema": Schema{"type": "string"}})
 	}
-	for _, p := range s.query(o) {
-		parameters = append(parameters, p)
-	}
+	parameters = append(parameters, s.query(o)...)
 	if parameters != nil {
 		m["parameters"] = parameters
 	}

@@ -138,7 +138,7 @@ func (s *schemas) object(t reflect.Type, d direction) Schema {
 	if len(properties) > 0 {
 		o["properties"] = properties
 	}
-	if len(required) > 0 && !(d == answer && s.rules.Partial[t]) {
+	if len(required) > 0 && (d == request || !s.rules.Partial[t]) {
 		slices.Sort(required)
 		o["required"] = required
 	}
