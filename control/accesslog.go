@@ -96,7 +96,7 @@ func impossible(q *call, f *store.AccessFilter) {
 }
 
 // queryLimit is how many the caller wants.
-func (q *call) queryLimit(preset int) (int, error) { return q.queryInt("limit", preset, maxPerPage) }
+func (q *call) queryLimit(preset int) (int, error) { return q.queryInt("limit", preset, 1, maxPerPage) }
 
 // queryDirection reports whether the oldest come first.
 func (q *call) queryDirection() (oldestFirst bool, err error) {

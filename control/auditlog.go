@@ -172,7 +172,7 @@ func (c *Control) listAuditEntries(ctx context.Context, q *call) (answer, error)
 	if err != nil {
 		return answer{}, err
 	}
-	limit, err := q.queryInt("per_page", defaultAuditLimit, maxPerPage) // as other lists call it
+	limit, err := q.queryInt("per_page", defaultAuditLimit, 1, maxPerPage) // as other lists call it
 	if err != nil {
 		return answer{}, err
 	}

@@ -237,15 +237,15 @@ func (q *call) queryBool(name string) (*bool, error) {
 	return &b, nil
 }
 
-// queryInt reads a number from 1; one beyond most is most.
-func (q *call) queryInt(name string, preset, most int) (int, error) {
+// queryInt reads a number from least; one beyond most is most.
+func (q *call) queryInt(name string, preset, least, most int) (int, error) {
 	s := q.query.Get(name)
 	if s == "" {
 		return preset, nil
 	}
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return 0, badQuery(name, s, "a number from 1")
+	if err != nil || n < least {
+		return 0, badQuery(name, s, fmt.Sprintf("a number from %d", least))
 	}
 	return min(n, most), nil
 }
@@ -299,11 +299,11 @@ const (
 )
 
 func (q *call) page() (store.Page, error) {
-	number, err := q.queryInt("page", 1, maxPage)
+	number, err := q.queryInt("page", 1, 1, maxPage)
 	if err != nil {
 		return store.Page{}, err
 	}
-	size, err := q.queryInt("per_page", defaultPerPage, maxPerPage)
+	size, err := q.queryInt("per_page", defaultPerPage, 1, maxPerPage)
 	return store.Page{Number: number, Size: size}, err
 }
 

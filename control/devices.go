@@ -172,7 +172,7 @@ func oneOf(q *call, name string, values ...string) (string, error) {
 }
 
 func cursorPage[T any](ctx context.Context, c *Control, q *call, list deviceList[T]) (answer, error) {
-	size, err := q.queryInt("per_page", defaultPerPage, maxPerPage)
+	size, err := q.queryInt("per_page", defaultPerPage, 1, maxPerPage)
 	if err != nil {
 		return answer{}, err
 	}

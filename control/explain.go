@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/netip"
@@ -283,6 +284,9 @@ func (x *explainer) decide() {
 		traced.Login = x.in.Login
 	}
 	x.apps = access.Trace(x.v.snapshot, x.v.in.applications, traced)
+	slices.SortFunc(x.apps, func(a, b access.ApplicationTrace) int {
+		return cmp.Or(cmp.Compare(a.Application.Name, b.Application.Name), cmp.Compare(a.Application.ID, b.Application.ID))
+	})
 	if flow.Reason == access.IdentityRevoked || flow.Reason == access.DeviceRevoked {
 		return // said already
 	}

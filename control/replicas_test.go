@@ -103,7 +103,7 @@ func TestReplicas_ServeTheSame(t *testing.T) {
 		return len(now) == 1 && now[0].ID != before
 	})
 	b.Stop()
-	eventually(t, "the streams of a replica that ended are gone", func() bool { return status(a) == "inactive" && len(connections(a)) == 0 })
+	eventually(t, "the streams of a replica that ended are gone", func() bool { return status(a) == "down" && len(connections(a)) == 0 })
 }
 
 // Slots are given where nobody else writes, so that the networks of a device have the same ones at both.
