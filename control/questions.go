@@ -31,8 +31,6 @@ type questions struct {
 	waiting map[string]waiting                    // by question ID
 	// others may have the gateway's stream; nil: there are none.
 	others *replicas
-	// asked are the questions of others, until when, whose answers may come here; guarded by mu.
-	asked map[string]time.Time
 }
 
 // waiting is who waits for an answer, and from which gateway alone it counts.
@@ -44,7 +42,7 @@ type waiting struct {
 }
 
 func newQuestions() *questions {
-	return &questions{streams: map[string][]chan api.GatewayQuestion{}, waiting: map[string]waiting{}, asked: map[string]time.Time{}}
+	return &questions{streams: map[string][]chan api.GatewayQuestion{}, waiting: map[string]waiting{}}
 }
 
 // listen opens a gateway's stream; the function closes it.
@@ -118,18 +116,10 @@ func (s *questions) putLocked(gateway string, q api.GatewayQuestion) (sent bool)
 	return sent
 }
 
-// hear takes an answer. One that nobody here waits for goes to the other control planes when they asked, else it is dropped.
+// hear takes an answer. One that nobody here waits for goes to the other control planes, of which one may have asked: the
+// answer can be here before this one has heard of the question.
 func (s *questions) hear(gateway string, r api.GatewayReply) {
-	if s.take(gateway, &r) {
-		return
-	}
-	s.mu.Lock()
-	_, asked := s.asked[r.ID]
-	if !r.More {
-		delete(s.asked, r.ID)
-	}
-	s.mu.Unlock()
-	if asked {
+	if !s.take(gateway, &r) && s.others != nil {
 		s.others.queue(replicaMessage{Kind: tellAnswer, Gateway: gateway, Reply: &r})
 	}
 }

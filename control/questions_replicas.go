@@ -10,8 +10,6 @@ import (
 const (
 	// takenTimeout is how long another control plane may take to say that it has put a question to a gateway.
 	takenTimeout = 2 * time.Second
-	// maxAsked bounds the questions of others that are remembered.
-	maxAsked = 4096
 )
 
 // askOthers has another control plane put the question; false: none has the gateway.
@@ -34,13 +32,11 @@ func (s *questions) askOthers(ctx context.Context, w waiting, q *api.GatewayQues
 	}
 }
 
-// passOn does what another control plane says about questions. Whichever of them a gateway sends its answer to passes it
-// on, so each remembers what was asked.
+// passOn does what another control plane says about questions. Whichever of them a gateway sends its answer to passes it on.
 func (s *questions) passOn(r *replicas, m *replicaMessage) {
 	switch {
 	case m.Kind == tellQuestion && m.Question != nil:
 		s.mu.Lock()
-		s.remember(m.Question.ID, time.Now())
 		sent := s.putLocked(m.Gateway, *m.Question)
 		s.mu.Unlock()
 		if sent {
@@ -57,17 +53,5 @@ func (s *questions) passOn(r *replicas, m *replicaMessage) {
 		}
 	case m.Kind == tellAnswer && m.Reply != nil:
 		s.take(m.Gateway, m.Reply)
-	}
-}
-
-// remember notes a question of another control plane; the caller has the lock.
-func (s *questions) remember(id string, now time.Time) {
-	for old, until := range s.asked {
-		if now.After(until) {
-			delete(s.asked, old)
-		}
-	}
-	if len(s.asked) < maxAsked {
-		s.asked[id] = now.Add(answerTimeout)
 	}
 }
