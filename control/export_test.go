@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"weft/api"
 	"weft/control/store"
 )
 
@@ -162,3 +163,19 @@ func (c *Control) AuditForTest(ctx context.Context, n int) (list []store.AuditEv
 	})
 	return list, err
 }
+
+// SessionWatch is what one watcher was told.
+type SessionWatch struct{ s *sessionWatch }
+
+// NewSessionWatchForTest makes one that was told nothing.
+func NewSessionWatchForTest() SessionWatch {
+	return SessionWatch{&sessionWatch{known: map[string]watchedGateway{}}}
+}
+
+// Step takes what a gateway said.
+func (w SessionWatch) Step(gateway string, a api.SessionsAnswer) api.SessionsEvent {
+	return w.s.step([]gatewaySessions{{SessionGateway: api.SessionGateway{ID: gateway, Name: gateway}, answer: &a}})
+}
+
+// Known counts the sessions that it keeps in mind.
+func (w SessionWatch) Known(gateway string) int { return len(w.s.known[gateway].sessions) }

@@ -166,6 +166,27 @@ func (k *watchedGateway) follow(a *api.SessionsAnswer, e *api.SessionsEvent) {
 				e.Ended = append(e.Ended, api.SessionEnded{Session: x, Reason: api.SessionGone})
 			}
 		}
+	} else if a.Full {
+		k.forget(a, now, e)
 	}
 	k.epoch, k.sequence = a.Epoch, a.Sequence
+}
+
+// forget keeps what is known within what the gateway tells when there is more than it may tell: the newest. Of those that
+// should be among them and are not, it is said that they have ended; of older ones nobody knows.
+func (k *watchedGateway) forget(a *api.SessionsAnswer, now map[string]bool, e *api.SessionsEvent) {
+	if len(a.Sessions) == 0 {
+		clear(k.sessions)
+		return
+	}
+	oldest := slices.MaxFunc(a.Sessions, newestFirst)
+	for id, x := range k.sessions {
+		if now[id] {
+			continue
+		}
+		delete(k.sessions, id)
+		if newestFirst(x, oldest) < 0 {
+			e.Ended = append(e.Ended, api.SessionEnded{Session: x, Reason: api.SessionGone})
+		}
+	}
 }

@@ -3,9 +3,11 @@ package control_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weft/api"
+	"weft/control"
 	"weft/control/controltest"
 	"weft/control/store"
 	"weft/internal/kind"
@@ -234,6 +237,39 @@ func TestSessions_Watch(t *testing.T) {
 	two.Silence()
 	if e = next(); len(e.Gateways) != 1 || e.Gateways[0].Name != "two" || e.Gateways[0].Answered || len(e.Ended) != 0 {
 		t.Errorf("silent: %+v", e)
+	}
+}
+
+// A gateway with more sessions than it may tell, which come and go faster than it is asked: what is kept in mind is what it told.
+func TestSessions_WatchForgetsWhatIsBeyondTheLimit(t *testing.T) {
+	w := control.NewSessionWatchForTest()
+	const told = 3
+	round := func(from int64, skip ...int64) api.SessionsEvent {
+		a := api.SessionsAnswer{Epoch: "e", Sequence: uint64(from), Full: true, Total: 100}
+		for i := from + told; len(a.Sessions) < told; i-- {
+			if !slices.Contains(skip, i) {
+				a.Sessions = append(a.Sessions, liveSession(fmt.Sprint("s", i), "a@company.com", i))
+			}
+		}
+		return w.Step("one", a)
+	}
+	ended := func(e api.SessionsEvent) (out []string) {
+		for _, x := range e.Ended {
+			out = append(out, x.ID+" "+x.Reason)
+		}
+		return out
+	}
+	round(1) // s4 s3 s2
+	if e := round(2, 4); !cmp.Equal(ended(e), []string{"s4 " + api.SessionGone}) {
+		t.Errorf("one that should be among the newest is not: %+v", e)
+	}
+	for i := range int64(50) {
+		if e := round(10 * (i + 1)); len(e.Ended) != 0 || len(e.Put) != told {
+			t.Fatalf("others, all newer: %+v", e)
+		}
+	}
+	if n := w.Known("one"); n != told {
+		t.Errorf("%d are kept in mind, want %d", n, told)
 	}
 }
 

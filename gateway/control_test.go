@@ -40,6 +40,7 @@ type fakeControl struct {
 	forge   atomic.Pointer[func(*ssh.Certificate)] // changes certificates before they are signed
 	revoked atomic.Pointer[api.RevokeCertificates] // last
 	hostCA  atomic.Pointer[hostCA]                 // nil: a control plane that signs no host keys
+	asks    atomic.Pointer[asker]                  // nil: a control plane that asks nothing
 }
 
 // lie gives the connectors of a tunnel a wrong key.
@@ -91,6 +92,14 @@ func newFakeControl(tb testing.TB, st api.GatewayState) *fakeControl {
 		}
 		http.NotFound(w, r)
 	})
+	mux.HandleFunc("GET "+api.PathGatewayQuestions, func(w http.ResponseWriter, r *http.Request) {
+		if a := c.asks.Load(); a != nil {
+			a.serve(w, r)
+			return
+		}
+		http.NotFound(w, r)
+	})
+	mux.HandleFunc("POST "+api.PathGatewayAnswers, func(w http.ResponseWriter, r *http.Request) { c.asks.Load().hear(w, r) })
 	c.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		blocked := c.blocked[r.URL.Path]

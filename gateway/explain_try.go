@@ -125,6 +125,8 @@ func (x *explanation) notDialled(err error, via string) {
 // ssh looks at the target's host key and, for a UNIX user, logs in by a certificate and leaves.
 func (x *explanation) ssh(ctx context.Context, s *sessions.Session, upstream connwire.Conn) (string, error) {
 	sx := &sshSession{g: x.g, s: s, source: connectors.SourceAddr(upstream)}
+	defer sx.ended()
+	defer sx.endRecording(ctx, &sshproxy.Result{}) // a login is recorded, also one that does nothing
 	var key string
 	check := func(k ssh.PublicKey) error {
 		proof, err := proveHost(x.g.view.Load().Self().SSHTargetCAs, s, k, x.g.now())

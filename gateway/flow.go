@@ -267,12 +267,13 @@ func reasonOf(err error) string {
 
 // event fills in what the table knows of a flow.
 func (g *Gateway) event(name string, s *sessions.Session) audit.Event {
+	by := s.Grant()
 	return audit.Event{
 		Event: name, SessionID: s.ID, UserID: s.UserID, Email: s.Email, DeviceID: s.DeviceID, DeviceName: s.DeviceName,
 		Source: s.Source, Destination: s.Destination, Transport: string(s.Transport), TargetID: string(s.TargetID),
 		Hostname: s.Hostname, VNETID: string(s.VNET), VNETName: s.VNETName, Protocol: string(s.Protocol),
-		Login: s.Login(), Decision: audit.Allow, Reason: string(access.Allowed), ApplicationID: s.Application,
-		PolicyID: s.Policy, PolicyName: s.PolicyName, PolicyRev: s.Revision,
+		Login: s.Login(), Decision: audit.Allow, Reason: string(access.Allowed), ApplicationID: by.Application,
+		PolicyID: by.Policy, PolicyName: by.PolicyName, PolicyRev: by.Revision,
 	}
 }
 

@@ -56,11 +56,12 @@ func sessionBytes(s *api.Session) int {
 }
 
 func (g *Gateway) wireSession(s *sessions.Session, dialling bool) api.Session {
+	by := s.Grant()
 	w := api.Session{
 		ID: s.ID, State: api.SessionOpen, Email: s.Email, UserID: s.UserID, DeviceID: s.DeviceID, DeviceName: s.DeviceName,
 		TargetID: s.TargetID, Hostname: s.Hostname, VNETID: s.VNET, VNETName: s.VNETName, Source: s.Source, Destination: s.Destination,
-		Protocol: s.Protocol, Transport: s.Transport, Login: s.Login(), Recorded: s.Recorded(), ApplicationID: s.Application,
-		PolicyID: s.Policy, PolicyName: s.PolicyName, StartedAt: s.Start.UTC().Round(0), BytesUp: s.Counts.Up.Load(), BytesDown: s.Counts.Down.Load(),
+		Protocol: s.Protocol, Transport: s.Transport, Login: s.Login(), Recorded: s.Recorded(), ApplicationID: by.Application,
+		PolicyID: by.Policy, PolicyName: by.PolicyName, StartedAt: s.Start.UTC().Round(0), BytesUp: s.Counts.Up.Load(), BytesDown: s.Counts.Down.Load(),
 	}
 	if dialling {
 		w.State = api.SessionConnecting

@@ -64,8 +64,8 @@ func (g *Gateway) followQuestions(ctx context.Context, wg *sync.WaitGroup) error
 	defer func() { _ = body.Close() }() // read to its end, or given up
 	silence := time.AfterFunc(api.SilenceLimit, func() { cancel(errors.New("control is silent")) })
 	defer silence.Stop()
-	// Questions about flows may take half a minute, and those about sessions must not wait for them.
-	flows, live := make(chan struct{}, maxQuestions), make(chan struct{}, maxQuestions)
+	// Questions about flows may take half a minute, those about sessions must not wait for them, and no list takes a kill's place.
+	flows, live, kills := make(chan struct{}, maxQuestions), make(chan struct{}, maxQuestions), make(chan struct{}, maxQuestions)
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 4*api.MaxQuestionBytes)
 	for lines.Scan() {
@@ -78,7 +78,10 @@ func (g *Gateway) followQuestions(ctx context.Context, wg *sync.WaitGroup) error
 			continue // a heartbeat
 		}
 		places := flows
-		if q.Sessions != nil || q.Kill != nil {
+		switch {
+		case q.Kill != nil:
+			places = kills
+		case q.Sessions != nil:
 			places = live
 		}
 		select {

@@ -106,7 +106,8 @@ const (
 
 // startRecording begins the recording of a login that was allowed. An error refuses the login.
 func (x *sshSession) startRecording() error {
-	if on, _ := x.g.recordingOf(x.s.Application); !on {
+	by := x.s.Grant()
+	if on, _ := x.g.recordingOf(by.Application); !on {
 		return nil
 	}
 	if x.g.recorder == nil {
@@ -118,8 +119,8 @@ func (x *sshSession) startRecording() error {
 		Subject: recording.Subject{
 			SessionID: s.ID, AccountID: self.AccountID, UserID: s.UserID, Email: s.Email, DeviceID: s.DeviceID, DeviceName: s.DeviceName,
 			TargetID: string(s.TargetID),
-			Hostname: s.Hostname, VNETID: string(s.VNET), VNETName: s.VNETName, Login: s.Login(), ApplicationID: s.Application,
-			PolicyID: s.Policy, PolicyName: s.PolicyName, PolicyRev: s.Revision, ClientAddress: s.Source, ServerAddress: s.Destination,
+			Hostname: s.Hostname, VNETID: string(s.VNET), VNETName: s.VNETName, Login: s.Login(), ApplicationID: by.Application,
+			PolicyID: by.Policy, PolicyName: by.PolicyName, PolicyRev: by.Revision, ClientAddress: s.Source, ServerAddress: s.Destination,
 			Protocol: string(s.Protocol),
 		},
 		OnFail: func(err error) { x.recordingFailed("", err) },
@@ -147,7 +148,7 @@ func (x *sshSession) notRecorded(err error) error {
 
 // recordingFailed raises the alarm, and ends the session if that is its application's fail mode.
 func (x *sshSession) recordingFailed(name string, err error) recording.FailMode {
-	_, mode := x.g.recordingOf(x.s.Application)
+	_, mode := x.g.recordingOf(x.s.Grant().Application)
 	x.s.SetRecorded(false)
 	e := x.g.event(audit.RecordFail, x.s)
 	e.Error, e.Decision, e.Reason = err.Error(), audit.Deny, endRecordingFailed

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"weft/access"
 	"weft/api"
 	"weft/gateway"
 	"weft/gateway/audit"
@@ -104,6 +106,63 @@ func TestRecordingSettings_SwitchedOnByControl(t *testing.T) {
 	defer r.Close()
 	if h := r.Header(); h.SSHLogKey != "the key" || h.ApplicationID != "app" {
 		t.Errorf("header %+v", h)
+	}
+}
+
+// The login counts: a UNIX user whom another application grants than the one that allows the connection is recorded, and on
+// record, by that.
+func TestRecordingSettings_OfWhatGrantsTheLogin(t *testing.T) {
+	w := recordingWorld(t)
+	w.update(func(st *api.GatewayState) {
+		first := st.Applications["app"]
+		second := first
+		second.ID, second.Policies = "app-2", slices.Clone(first.Policies)
+		second.Policies[0].ID, second.Policies[0].Name = "pol-2", "operators"
+		second.Policies[0].SSH = &access.SSHRules{Usernames: []string{"root"}}
+		st.Applications = map[string]access.Application{"app": first, "app-2": second}
+		st.Recording = map[string]api.RecordingSetting{"app": setting("off", ""), "app-2": setting("on", "")}
+	})
+	for login, want := range map[string]string{"ubuntu": "pol", "root": "pol-2"} {
+		client, banner, err := w.login(login)
+		if err != nil {
+			t.Fatalf("login: %v (%s)", err, banner)
+		}
+		l := w.sessions(api.SessionsQuestion{SessionFilter: api.SessionFilter{Login: login}, Limit: 1}).Sessions[0]
+		if l.Recorded != (login == "root") || l.PolicyID != want {
+			t.Errorf("%s: listed as %+v", login, l)
+		}
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	e := w.lastAudit(audit.RecordEnd)
+	if e.ApplicationID != "app-2" || e.PolicyID != "pol-2" {
+		t.Errorf("on record: %+v", e)
+	}
+	f, err := recording.OpenFile(filepath.Join(w.cfg.StateDir, "recordings", filepath.FromSlash(e.Detail["recording"])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	r, err := recording.NewReader(f, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if h := r.Header(); h.ApplicationID != "app-2" || h.PolicyID != "pol-2" || h.PolicyName != "operators" || h.Login != "root" {
+		t.Errorf("header %+v", h)
+	}
+}
+
+// A login that explain tries is recorded as any other, and the recording ends with it.
+func TestRecordingSettings_ExplainEndsItsRecording(t *testing.T) {
+	w := recordingWorld(t)
+	if code, step, a := w.explained(netA, at(portSSH).String(), "ubuntu"); code != "" {
+		t.Fatalf("%q at %q: %+v", code, step, a.Steps)
+	}
+	begun, ended := w.lastAudit(audit.RecordStart), w.lastAudit(audit.RecordEnd)
+	if st := w.gateway.Stats().Recording; begun.SessionID != ended.SessionID || st.Started != 1 || st.Finished != 1 {
+		t.Errorf("begun %+v, ended %+v; %+v", begun, ended, st)
 	}
 }
 

@@ -107,6 +107,9 @@ func (x *sshSession) onLogin(login string, d access.Decision) error {
 	if p := d.Policy; p != nil {
 		e.PolicyID, e.PolicyName = p.ID, p.Name
 	}
+	if a := d.Application; a != nil {
+		e.ApplicationID = a.ID
+	}
 	if !d.Allow {
 		e.Event, e.Decision = audit.SSHDenied, audit.Deny
 		x.g.counts.deny(string(d.Reason))
@@ -119,6 +122,8 @@ func (x *sshSession) onLogin(login string, d access.Decision) error {
 		return nil
 	}
 	x.permits = d.SSHRules().Extensions()
+	// What grants the user, from now on: it says whether the session is recorded.
+	x.s.SetGrant(sessions.Grant{Application: e.ApplicationID, Policy: e.PolicyID, PolicyName: e.PolicyName, Revision: d.Revision})
 	x.s.SetLogin(login)
 	if err := x.startRecording(); err != nil {
 		return err

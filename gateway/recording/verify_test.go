@@ -31,7 +31,8 @@ func newSample(tb testing.TB, id string, r *recording.Recorder, dir string) samp
 	c.Start(recording.EventShell, "")
 	for i := range 5 {
 		c.Output(bytes.Repeat([]byte{byte('a' + i)}, 70<<10)) // more than a chunk
-		eventually(tb, "it is flushed", func() bool { return r.Stats().Buffered == 0 })
+		// What came after a chunk was taken waits for the next one.
+		eventually(tb, "a chunk is written", func() bool { return r.Stats().Buffered < 64<<10 })
 	}
 	c.Close()
 	sum := finish(tb, s)

@@ -20,3 +20,27 @@ func (s *Session) Recheck(now access.Decision) error {
 	}
 	return f(now)
 }
+
+// Grant says what allows a session: for SSH what grants the UNIX user, which need not be what allowed the connection.
+type Grant struct {
+	Application, Policy string // IDs
+	PolicyName          string
+	Revision            uint64
+}
+
+// SetGrant replaces what Grant returns; SetLogin follows.
+func (s *Session) SetGrant(g Grant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grant = &g
+}
+
+// Grant is that of the login, before it that of the connection.
+func (s *Session) Grant() Grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.grant != nil {
+		return *s.grant
+	}
+	return Grant{Application: s.Application, Policy: s.Policy, PolicyName: s.PolicyName, Revision: s.Revision}
+}

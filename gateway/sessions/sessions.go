@@ -28,7 +28,7 @@ type Session struct {
 	Protocol    targets.Protocol
 	TargetID    targets.ID
 	Hostname    string
-	Application string // ID
+	Application string // ID; these four are of the connection, see Grant
 	Policy      string // ID
 	PolicyName  string
 	Revision    uint64
@@ -38,6 +38,7 @@ type Session struct {
 
 	mu       sync.Mutex
 	login    string
+	grant    *Grant // nil: that of the connection
 	recorded bool
 	cause    error
 	onCut    []func(cause error)

@@ -37,7 +37,7 @@ type forward struct {
 	direction   string
 	destination string
 	origin      string // "": not known
-	use         *use   // nil: that of its listener
+	use         *use   // nil until it is claimed
 	up, down    atomic.Uint64
 }
 

@@ -646,6 +646,79 @@ func TestForward_RulesChange(t *testing.T) {
 	}
 }
 
+// A connection is held to the rules also when what it came by is gone: the listener that was cancelled, the channel that asked
+// for X11.
+func TestForward_RulesChangeForWhatOutlivesItsGrant(t *testing.T) {
+	conns, asked := make(chan *ssh.ServerConn, 1), make(chan string, 20)
+	w := newWorld(t, newSigner(t), remoteTarget(t, 1, conns, asked))
+	w.permit(access.SSHRules{RemoteForwarding: &access.RemoteForwarding{Listen: []string{"localhost:8080"}}, X11Forwarding: true})
+	w.session.Forwards = sshproxy.NewForwards()
+	forwards := w.session.Forwards
+	c := w.dial("root")
+	tg := <-conns
+	for _, typ := range []string{"forwarded-tcpip", "x11"} {
+		chans := c.HandleChannelOpen(typ)
+		go func() {
+			for nc := range chans {
+				if ch, reqs, err := nc.Accept(); err == nil {
+					go ssh.DiscardRequests(reqs)
+					go func() { _, _ = io.Copy(io.Discard, ch) }() // it stays open until the target closes it
+				}
+			}
+		}()
+	}
+	open := func(typ string, data []byte) ssh.Channel {
+		t.Helper()
+		ch, reqs, err := tg.OpenChannel(typ, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go ssh.DiscardRequests(reqs)
+		return ch
+	}
+	uncovered := func(want string) {
+		t.Helper()
+		if got := forwards.Uncovered(&access.SSHRules{}); got != want {
+			t.Errorf("uncovered %q, want %q", got, want)
+		}
+	}
+
+	if ok, _, err := c.SendRequest("tcpip-forward", true, hostPortPayload("localhost", 8080)); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	remote := open("forwarded-tcpip", tcpPayload("localhost", 8080))
+	if ok, _, err := c.SendRequest("cancel-tcpip-forward", true, hostPortPayload("localhost", 8080)); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	uncovered("forwarding of localhost:8080 on the target")
+	_ = remote.Close()
+	eventually(t, "the connection has ended", func() bool { return forwards.Uncovered(&access.SSHRules{}) == "" })
+
+	s := newSSHSession(t, c)
+	request := ssh.Marshal(struct {
+		Single          bool
+		Protocol, Cooky string
+		Screen          uint32
+	}{false, "MIT-MAGIC-COOKIE-1", "c0ffee", 0})
+	if ok, err := s.SendRequest("x11-req", true, request); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	display := ssh.Marshal(struct {
+		H string
+		P uint32
+	}{"127.0.0.1", 6010})
+	x11 := open("x11", display)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the grant has ended with its channel", func() bool {
+		_, _, err := tg.OpenChannel("x11", display)
+		return err != nil
+	})
+	uncovered("X11 forwarding")
+	_ = x11.Close()
+}
+
 func TestForward_Limits(t *testing.T) {
 	release := make(chan struct{})
 	target := newTarget(t, func(tg *target) {

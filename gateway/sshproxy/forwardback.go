@@ -61,7 +61,7 @@ func (x *session) openBack(nc ssh.NewChannel) {
 
 // granted finds what allows a channel of the target, fills in f, and returns the payload for the client.
 func (x *session) granted(f *forward, nc ssh.NewChannel) (payload []byte, ok bool) {
-	data, rules := nc.ExtraData(), x.rules()
+	data := nc.ExtraData()
 	switch nc.ChannelType() {
 	case typeForwardedTCP:
 		m, err := parseTCPChannel(data)
@@ -71,7 +71,7 @@ func (x *session) granted(f *forward, nc ssh.NewChannel) (payload []byte, ok boo
 		f.direction, f.destination, f.origin = ForwardRemote, listenText(m.Host, m.Port), origin(m.OriginHost, m.OriginPort)
 		m.OriginHost = originHost(m.OriginHost)
 		e := x.listeners.await(listenKey{host: m.Host, port: m.Port}, x.upGone, x.clientGone)
-		return ssh.Marshal(m), e != nil && e.use.allowed(rules)
+		return ssh.Marshal(m), e != nil && f.claim(e.use.what, e.use.allowed)
 	case typeForwardedSocket:
 		m, err := parseForwardedSocket(data)
 		if err != nil {
@@ -79,10 +79,10 @@ func (x *session) granted(f *forward, nc ssh.NewChannel) (payload []byte, ok boo
 		}
 		f.direction, f.destination = ForwardRemote, socketText(m.Path)
 		e := x.listeners.await(listenKey{socket: m.Path}, x.upGone, x.clientGone)
-		return ssh.Marshal(forwardedSocket{Path: m.Path}), e != nil && e.use.allowed(rules)
+		return ssh.Marshal(forwardedSocket{Path: m.Path}), e != nil && f.claim(e.use.what, e.use.allowed)
 	case typeAgent:
 		f.direction, f.destination = ForwardAgent, ForwardAgent
-		return nil, len(data) == 0 && x.agent.Load() != nil && rules.PermitAgent()
+		return nil, len(data) == 0 && x.agent.Load() != nil && f.claim(agentUse, (*access.SSHRules).PermitAgent)
 	case typeX11:
 		m, err := parseX11Channel(data)
 		if err != nil {
@@ -90,10 +90,27 @@ func (x *session) granted(f *forward, nc ssh.NewChannel) (payload []byte, ok boo
 		}
 		f.direction, f.destination, f.origin = ForwardX11, ForwardX11, origin(m.OriginHost, m.OriginPort)
 		m.OriginHost = originHost(m.OriginHost)
-		return ssh.Marshal(m), rules.PermitX11() && x.takeX11()
+		return ssh.Marshal(m), f.claim(x11Use, (*access.SSHRules).PermitX11) && x.takeX11()
 	}
 	return nil, false
 }
+
+// claim holds the connection itself to the rules, as long as it lasts: what it came by, a listener that was cancelled or a
+// channel that asked for X11, can be gone before it.
+func (f *forward) claim(what string, allowed func(*access.SSHRules) bool) bool {
+	u := &use{what: what, allowed: allowed}
+	if !f.x.forwards.claim(u, f.x.rules) {
+		return false
+	}
+	f.use = u // dropped by end
+	return true
+}
+
+// What the agent and X11 are called when the rules do not cover them any more.
+const (
+	agentUse = "agent forwarding"
+	x11Use   = "X11 forwarding"
+)
 
 // x11Grant is an accepted x11-req.
 type x11Grant struct {
@@ -124,7 +141,7 @@ func (c *channel) agentRequest(req *ssh.Request) (ok bool) {
 		c.x.p.stats.requestsRefused.Add(1)
 		return false
 	}
-	u := &use{what: "agent forwarding", allowed: (*access.SSHRules).PermitAgent}
+	u := &use{what: agentUse, allowed: (*access.SSHRules).PermitAgent}
 	if !x.forwards.claim(u, x.rules) {
 		c.refuse(req.Type)
 		return false
@@ -149,7 +166,7 @@ func (c *channel) x11Request(req *ssh.Request) (ok bool) {
 		c.x.p.stats.requestsRefused.Add(1)
 		return false
 	}
-	u := &use{what: "X11 forwarding", allowed: (*access.SSHRules).PermitX11}
+	u := &use{what: x11Use, allowed: (*access.SSHRules).PermitX11}
 	if err != nil || !x.forwards.claim(u, x.rules) {
 		c.refuse(req.Type)
 		return false
