@@ -1,10 +1,12 @@
 package control_test
 
 import (
+	"bytes"
 	"cmp"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -73,7 +75,7 @@ func checkTable(called map[string][]string) error {
 			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| method | path | permission | what | test |\n|---|---|---|---|---|\n", tag, r.TagText)
 		}
 		test := named[key]
-		if !slices.Contains(tests, test) {
+		if !slices.Contains(tests, test) && (*update || !isTest(test)) { // else it was skipped: the machine lacks what it needs
 			test = slices.MinFunc(tests, func(a, b string) int { return cmp.Or(general(a)-general(b), strings.Compare(a, b)) })
 		}
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | `%s` |\n", r.Method, r.Path, r.Permission, r.What, test)
@@ -88,6 +90,18 @@ func checkTable(called map[string][]string) error {
 		return fmt.Errorf("%s is not what the endpoints and their tests are; write it anew: go test ./control -update", apiDocument)
 	}
 	return nil
+}
+
+// isTest reports whether this package has a test of that name.
+func isTest(name string) bool {
+	files, err := filepath.Glob("*_test.go")
+	if err != nil || name == "" {
+		return false
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && bytes.Contains(text, []byte("func "+name+"(t *testing.T)"))
+	})
 }
 
 // general is smaller for the tests that are about the endpoint itself.
