@@ -520,7 +520,7 @@ func openRandomStore(t *testing.T) *store.Store {
 func TestView_FromTheOneBefore(t *testing.T) {
 	done := map[string]int{}
 	allowed := 0
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		s := openRandomStore(t)
 		h, err := control.NewHubForTest(t.Context(), s)
 		if err != nil {
@@ -529,7 +529,7 @@ func TestView_FromTheOneBefore(t *testing.T) {
 		w := &writer{Rand: rand.New(rand.NewPCG(seed, 7)), ids: map[string][]string{}, done: done}
 		names := slices.Sorted(maps.Keys(writes))
 		var since []string
-		for range 150 {
+		for range 120 {
 			for range 1 + w.IntN(4) {
 				name := names[w.IntN(len(names))]
 				w.write(t, s, name)
