@@ -114,13 +114,22 @@ type Row struct {
 	Refused bool
 }
 
-// RevisionForTest is the newest revision of the store.
-func (c *Control) RevisionForTest(ctx context.Context) (rev uint64, err error) {
-	err = c.store.View(ctx, func(r *store.Reader) (err error) {
-		rev, err = r.Revision(ctx)
-		return err
-	})
-	return rev, err
+// RevisionForTest is the newest revision of the store, once the control plane has made everything of it that follows from it:
+// the slots of devices are a revision of their own, a moment after the write that they follow from.
+func (c *Control) RevisionForTest(ctx context.Context) (uint64, error) {
+	for settled := uint64(0); ; {
+		var rev uint64
+		if err := c.store.View(ctx, func(r *store.Reader) (err error) {
+			rev, err = r.Revision(ctx)
+			return err
+		}); err != nil || rev == settled {
+			return rev, err
+		}
+		if _, err := c.hub.at(ctx, rev); err != nil {
+			return rev, err
+		}
+		settled = rev
+	}
 }
 
 // TableForTest are the rows of docs/api.md.
@@ -147,11 +156,7 @@ var permissionText = map[string]string{
 
 // SettleForTest waits until the current view is that of the newest revision.
 func (c *Control) SettleForTest(ctx context.Context) error {
-	rev, err := c.RevisionForTest(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = c.hub.at(ctx, rev)
+	_, err := c.RevisionForTest(ctx)
 	return err
 }
 

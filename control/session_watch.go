@@ -24,7 +24,7 @@ func (c *Control) watchSessions(ctx context.Context, q *call, w http.ResponseWri
 	if err != nil {
 		return err
 	}
-	if _, err := c.askedGateways(name); err != nil {
+	if _, err := c.askedGateways(ctx, q, name); err != nil {
 		return err
 	}
 	select {
@@ -44,7 +44,7 @@ func (c *Control) watchSessions(ctx context.Context, q *call, w http.ResponseWri
 	next, beat := time.NewTicker(watchInterval), time.Now()
 	defer next.Stop()
 	for first := true; ; first = false {
-		gateways, err := c.askedGateways(name)
+		gateways, err := c.askedGateways(ctx, q, name)
 		if err != nil {
 			return nil //nolint:nilerr // the gateway was deleted: there is nothing more to watch
 		}

@@ -41,10 +41,15 @@ func sessionsQuery(q *call) (in api.SessionsQuestion, gateway string, err error)
 	return in, gateway, err
 }
 
-// askedGateways are those that a name or ID chooses, "" all; kind.NotFound when there is none.
-func (c *Control) askedGateways(nameOrID string) ([]store.Gateway, error) {
+// askedGateways are those that a name or ID chooses, "" all; kind.NotFound when there is none. A gateway that was made before
+// the call came is among them: to leave it out would be to say that it has no sessions.
+func (c *Control) askedGateways(ctx context.Context, q *call, nameOrID string) ([]store.Gateway, error) {
+	v, err := c.hub.at(ctx, q.revision)
+	if err != nil {
+		return nil, err
+	}
 	var out []store.Gateway
-	for _, g := range c.hub.current.Load().in.gateways {
+	for _, g := range v.in.gateways {
 		if nameOrID == "" || g.ID == nameOrID || strings.EqualFold(g.Name, nameOrID) {
 			out = append(out, g)
 		}
@@ -107,7 +112,7 @@ func (c *Control) listSessions(ctx context.Context, q *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	gateways, err := c.askedGateways(name)
+	gateways, err := c.askedGateways(ctx, q, name)
 	if err != nil {
 		return answer{}, err
 	}
@@ -141,7 +146,7 @@ func (c *Control) killSession(ctx context.Context, q *call) (answer, error) {
 	if err := record("session.kill", in); err != nil {
 		return answer{}, err
 	}
-	killed, gateway, err := c.kill(ctx, api.KillQuestion{SessionID: id, Reason: in.Reason, By: q.token.Name})
+	killed, gateway, err := c.kill(ctx, q, api.KillQuestion{SessionID: id, Reason: in.Reason, By: q.token.Name})
 	if err != nil {
 		return answer{}, asWell(err, record("session.kill_failed", map[string]string{"error": err.Error()}))
 	}
@@ -191,10 +196,10 @@ func noSession(id string) error {
 
 // kill asks the gateways until one has ended the session or all have said that they do not have it. One that does not answer
 // is asked again until killTimeout; then nobody knows, and that is the answer.
-func (c *Control) kill(ctx context.Context, in api.KillQuestion) (*api.KillAnswer, store.Gateway, error) {
+func (c *Control) kill(ctx context.Context, q *call, in api.KillQuestion) (*api.KillAnswer, store.Gateway, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(c.killTimeout.Load()))
 	defer cancel()
-	gateways, err := c.askedGateways("")
+	gateways, err := c.askedGateways(ctx, q, "")
 	if err != nil {
 		return nil, store.Gateway{}, err
 	}

@@ -312,3 +312,18 @@ func TestSessions_WatchesHaveALimitAndEndWithTheToken(t *testing.T) {
 		return err == nil
 	})
 }
+
+// A gateway that was made a moment ago is among those that are asked, whatever the state is that streams are told.
+func TestSessions_NewGateways(t *testing.T) {
+	s := controltest.New(t)
+	for i := range 20 {
+		name := fmt.Sprint("gateway-", i)
+		s.Call(http.MethodPost, api.PathGateways, api.NewGateway{Name: name}, nil)
+		var out api.Sessions
+		s.Call(http.MethodGet, api.PathSessions+"?limit=0", nil, &out)
+		if len(out.Gateways) != i+1 {
+			t.Fatalf("after %s there are %d gateways: %+v", name, len(out.Gateways), out.Gateways)
+		}
+		s.Call(http.MethodGet, api.PathSessions+"?limit=0&gateway="+name, nil, &out)
+	}
+}

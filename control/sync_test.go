@@ -165,8 +165,8 @@ func next(t *testing.T, lines <-chan line) line {
 	select {
 	case l := <-lines:
 		return l
-	case <-time.After(10 * time.Second):
-		t.Fatal("no event within 10 s")
+	case <-time.After(patience):
+		t.Fatalf("no event within %v", patience)
 		return line{}
 	}
 }

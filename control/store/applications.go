@@ -221,6 +221,16 @@ func (tx *Tx) DeleteApplication(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	// Deleting the application would take this with it, but nobody would hear of it.
+	recording, err := tx.exec(ctx, `DELETE FROM recording_settings WHERE application_id = $1`, id)
+	if err != nil {
+		return err
+	}
+	if recording > 0 {
+		if err := tx.touchObject(ctx, SessionSettings, id); err != nil {
+			return err
+		}
+	}
 	if _, err := tx.exec(ctx, `DELETE FROM applications WHERE id = $1`, id); err != nil {
 		return err
 	}

@@ -103,6 +103,10 @@ func (tx *Tx) DeletePostureIntegration(ctx context.Context, id string) error {
 	return tx.audit(ctx, "posture_integration.delete", "posture_integrations", id, p)
 }
 
+// shownConfig are the members of a configuration that are no secrets. Any other may be one, whatever it is called, so it is
+// never shown: neither to who may read nor in the audit log.
+var shownConfig = []string{"access_client_id", "api_url", "auth_url", "client_id", "customer_id"}
+
 func integrationPlace(id string) string { return "posture_integrations.secrets/" + id }
 
 // putIntegration writes in over p and the secrets, checks the result and keeps it.
@@ -128,11 +132,14 @@ func (tx *Tx) putIntegration(ctx context.Context, p *api.PostureIntegration, in 
 		if err := CheckShort("/config/"+clip(k), k+v, maxConfigBytes); err != nil {
 			return err
 		}
-		if strings.Contains(k, "secret") || strings.Contains(k, "key") {
-			secrets[k] = v
-		} else {
+		if slices.Contains(shownConfig, k) {
 			p.Config[k] = v
+		} else {
+			secrets[k] = v
 		}
+	}
+	if len(p.Config)+len(secrets) > maxConfigMembers { // with those of earlier writes
+		return kind.Field("/config", "the configuration has more than %d members", maxConfigMembers)
 	}
 	config, err := json.Marshal(p.Config)
 	if err != nil {

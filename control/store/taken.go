@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"strings"
 
 	"weft/internal/kind"
@@ -21,14 +20,4 @@ func taken(table string, cause error) error {
 		noun = strings.ReplaceAll(strings.TrimSuffix(table, "s"), "_", " ")
 	}
 	return kind.New(kind.Conflict, "another %s already has what must be its alone", noun).WithCause(cause)
-}
-
-// DuplicateNetworkForTest writes a network past the check of its name.
-func (tx *Tx) DuplicateNetworkForTest(ctx context.Context, name string) error {
-	if err := tx.touch(ctx, Networks); err != nil {
-		return err
-	}
-	_, err := tx.exec(ctx, `INSERT INTO virtual_networks (id, name, name_key, comment, is_default, created_at) VALUES ($1, $2, $3, '', 0, $4)`,
-		newID(), name, nameKey(name), tx.at)
-	return err
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -223,5 +224,26 @@ func integrationsHideSecrets(t *testing.T, f *fixture) {
 	if p.Name != "other" || p.Config["api_url"] != "u" || len(p.Config) != 1 {
 		t.Errorf("%+v", p)
 	}
-	f.write(t, func(tx *store.Tx) error { return tx.DeletePostureIntegration(f.ctx, p.ID) })
+	// What is not known to be none is a secret, and what earlier writes brought counts.
+	f.write(t, func(tx *store.Tx) (err error) {
+		p, err = tx.UpdatePostureIntegration(f.ctx, p.ID, api.PostureIntegrationWrite{Config: map[string]string{"Client_Secret": "a", "token": "b", "password": "c"}})
+		return err
+	})
+	if len(p.Config) != 1 {
+		t.Errorf("shown: %v", p.Config)
+	}
+	for i := range 100 {
+		err := f.Update(f.ctx, admin, func(tx *store.Tx) error {
+			_, err := tx.UpdatePostureIntegration(f.ctx, p.ID, api.PostureIntegrationWrite{Config: map[string]string{fmt.Sprint("more", i): "x"}})
+			return err
+		})
+		if kind.Is(err, kind.Invalid) {
+			f.write(t, func(tx *store.Tx) error { return tx.DeletePostureIntegration(f.ctx, p.ID) })
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Error("the configuration grows without end")
 }

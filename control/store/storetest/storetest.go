@@ -79,7 +79,6 @@ func Run(t *testing.T, open Open) {
 		"TextIsComparedWithCase":             textIsComparedWithCase,
 		"TextThatCannotBe":                   textThatCannotBe,
 		"EmptyAccountReads":                  emptyAccountReads,
-		"UniqueIndexesAreConflicts":          uniqueIndexesAreConflicts,
 		"ReusablePoliciesAreShared":          reusablePoliciesAreShared,
 		"ServiceTokensLive":                  serviceTokensLive,
 		"ProviderSecretsStay":                providerSecretsStay,

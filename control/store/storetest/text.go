@@ -109,18 +109,3 @@ func emptyAccountReads(t *testing.T, f *fixture) {
 		t.Errorf("the first device has block %d", d.BlockIndex)
 	}
 }
-
-// uniqueIndexesAreConflicts: a row that only the index refuses is the same conflict on both engines.
-func uniqueIndexesAreConflicts(t *testing.T, f *fixture) {
-	t.Helper()
-	f.network(t, "x")
-	before := f.revision(t)
-	err := f.Update(f.ctx, admin, func(tx *store.Tx) error { return tx.DuplicateNetworkForTest(f.ctx, "x") })
-	if !kind.Is(err, kind.Conflict) {
-		t.Fatalf("the error is %v of kind %q", err, kind.Of(err))
-	}
-	names(t, err, "virtual network")
-	if f.revision(t) != before {
-		t.Error("the refused write has left something")
-	}
-}
