@@ -26,7 +26,7 @@ import (
 var update = flag.Bool("update", false, "write what the commands showed into docs/tour.md")
 
 const (
-	limit = 4 * time.Minute
+	limit = 3 * time.Minute
 	// shownHome stands in the document for the home of whoever runs this.
 	shownHome = "/home/jdoe"
 )
