@@ -39,9 +39,13 @@ func profileCatalogue() catalogue {
 	}
 	reset := kinds("boolean", "reset_defaults")
 	for path, noun := range map[string]string{one: "the default device profile", one + "/{id}": "a device profile"} {
+		var out any = api.DeviceProfile{}
+		if path == one {
+			out = defaultProfile{}
+		}
 		all.with(catalogue{
-			"GET " + path:                          {what: "Read " + noun, out: api.DeviceProfile{}},
-			"PATCH " + path:                        {what: "Change " + noun, in: api.DeviceProfile{}, out: api.DeviceProfile{}},
+			"GET " + path:                          {what: "Read " + noun, out: out},
+			"PATCH " + path:                        {what: "Change " + noun, in: api.DeviceProfile{}, out: out},
 			"GET " + path + "/exclude":             {what: "List what " + noun + " leaves out of the tunnel", out: api.SplitTunnel{}, list: openapi.Whole},
 			"PUT " + path + "/exclude":             {what: "Replace what " + noun + " leaves out of the tunnel", in: []api.SplitTunnel{}, bodyOptional: true, out: api.SplitTunnel{}, list: openapi.Whole, query: reset},
 			"GET " + path + "/include":             {what: "List what " + noun + " takes into the tunnel", out: api.SplitTunnel{}, list: openapi.Whole},

@@ -30,9 +30,9 @@ func (c *Control) profileEndpoints(to map[string]serveFunc, devices string) {
 			return q.params["id"]
 		}
 		to["GET "+path] = func(ctx context.Context, q *call) (answer, error) {
-			return look(ctx, c, func(r *store.Reader) (api.DeviceProfile, error) { return r.DeviceProfile(ctx, name(q)) })
+			return shown(look(ctx, c, func(r *store.Reader) (api.DeviceProfile, error) { return r.DeviceProfile(ctx, name(q)) }))
 		}
-		to["PATCH "+path] = func(ctx context.Context, q *call) (answer, error) { return c.patchProfile(ctx, q, name(q)) }
+		to["PATCH "+path] = func(ctx context.Context, q *call) (answer, error) { return shown(c.patchProfile(ctx, q, name(q))) }
 		profilePart(c, to, path+"/exclude", name, func(p *api.DeviceProfile) *[]api.SplitTunnel { return &p.Exclude })
 		profilePart(c, to, path+"/include", name, func(p *api.DeviceProfile) *[]api.SplitTunnel { return &p.Include })
 		profilePart(c, to, path+"/fallback_domains", name, func(p *api.DeviceProfile) *[]api.FallbackDomain { return &p.FallbackDomains })
@@ -89,6 +89,22 @@ func (c *Control) patchProfile(ctx context.Context, q *call, id string) (answer,
 	return change(ctx, c, q, func(tx *store.Tx) (api.DeviceProfile, error) {
 		return tx.UpdateDeviceProfile(ctx, id, func(p api.DeviceProfile) (api.DeviceProfile, error) { return edit(p, store.NewDeviceProfile()) })
 	})
+}
+
+// defaultProfile is the default profile as clients know it: a client that was told a name or description which its user did not
+// write (it sends neither, for this profile) would want to change it for ever.
+type defaultProfile struct {
+	api.DeviceProfile
+	Name        string `json:"name,omitempty"`
+	Description string `json:"description,omitempty"`
+}
+
+// shown answers with the default profile as clients know it, and with any other as it is.
+func shown(a answer, err error) (answer, error) {
+	if p, ok := a.result.(api.DeviceProfile); ok && p.Default {
+		a.result = defaultProfile{DeviceProfile: p, Description: p.Description}
+	}
+	return a, err
 }
 
 // deleteProfile answers with the profiles that remain, as clients expect.

@@ -73,6 +73,11 @@ func TestDeviceProfiles(t *testing.T) {
 	if first["default"] != true || first["enabled"] != true || first["policy_id"] != "default" || first["tunnel_protocol"] != "wireguard" {
 		t.Errorf("%v", first)
 	}
+	for _, k := range []string{"name", "description"} { // Terraform 4 would plan to change what it cannot send
+		if v, there := first[k]; there {
+			t.Errorf("the default profile has the %s %q", k, v)
+		}
+	}
 	body := `{"name":"laptops","description":"d","match":"any(identity.groups.name[*] in {\"eng\"})","precedence":100,"switch_locked":true,"auto_connect":15,
 		"service_mode_v2":{"mode":"proxy","port":3000},"support_url":"https://help","exclude":[{"address":"192.0.2.0/24","description":"TEST-NET-1"}],"lan_allow_minutes":null}`
 	made := c.good(t, "POST", one, body).result

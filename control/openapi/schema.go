@@ -172,6 +172,8 @@ func (s *schemas) fields(t reflect.Type, d direction, properties map[string]Sche
 			p = nullable(p)
 		case !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero") && !has(tag, "optional"):
 			required = append(required, name)
+		default: // it takes the place of one in an embedded struct
+			required = slices.DeleteFunc(required, func(of string) bool { return of == name })
 		}
 		properties[name] = p
 	}
