@@ -57,7 +57,13 @@ func ValidateNetworkRules(rules []NetworkRule, lists []List) (*NetworkRule, erro
 	return nil, nil
 }
 
-// ListsOf returns the IDs of the lists that r names, as far as its expressions can be read.
+// Names reports whether r names a list, as far as its expressions can be read.
+func (r *NetworkRule) Names(list string) bool {
+	names := listNames(list)
+	return slices.ContainsFunc(r.ListsOf(), func(l string) bool { return slices.Contains(names, l) })
+}
+
+// ListsOf returns the lists that r names, in lower case, as far as its expressions can be read.
 func (r *NetworkRule) ListsOf() []string {
 	var ids []string
 	for _, src := range []string{r.Traffic, r.Identity, r.DevicePosture} {
@@ -111,11 +117,20 @@ func (c *compiler) compileNetworkRules(in []NetworkRule, lists []List) {
 }
 
 func namedLists(lists []List) netexpr.Lists {
-	named := make(netexpr.Lists, len(lists))
+	named := make(netexpr.Lists, 2*len(lists))
 	for _, l := range lists {
-		named[strings.ToLower(l.ID)] = l.Items
+		for _, name := range listNames(l.ID) {
+			named[name] = l.Items
+		}
 	}
 	return named
+}
+
+// listNames are the forms in which an expression can name a list: its ID with the hyphens and, as the public API also
+// takes it, without.
+func listNames(id string) []string {
+	id = strings.ToLower(id)
+	return []string{id, strings.ReplaceAll(id, "-", "")}
 }
 
 // compileNetworkRule compiles the three expressions; what fails is left nil.

@@ -168,6 +168,10 @@ func TestNetworkRule_Validate(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", tt.rule, err, tt.want)
 		}
 	}
+	uuid := access.NetworkRule{Traffic: "net.dst.ip in $0b1c2d3e00004000800000000000000a"}
+	if !uuid.Names("0B1C2D3E-0000-4000-8000-00000000000A") || uuid.Names("0b1c2d3e-0000-4000-8000-00000000000b") {
+		t.Error("a list is named with and without hyphens alike")
+	}
 	r := access.NetworkRule{Traffic: "net.dst.ip in $BB or net.src.ip in $aa", Identity: "identity.email in $aa", DevicePosture: "("}
 	if diff := cmp.Diff([]string{"aa", "bb"}, r.ListsOf()); diff != "" {
 		t.Error(diff)

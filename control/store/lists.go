@@ -203,7 +203,7 @@ func (tx *Tx) listUsers(ctx context.Context, id string) ([]access.NetworkRule, e
 	}
 	var users []access.NetworkRule
 	for i := range all {
-		if d := domainNetworkRule(&all[i]); slices.Contains(d.ListsOf(), strings.ToLower(id)) {
+		if d := domainNetworkRule(&all[i]); d.Names(id) {
 			users = append(users, d)
 		}
 	}
