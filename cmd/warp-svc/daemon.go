@@ -73,9 +73,10 @@ func (d *daemon) serve(ctx context.Context, reopen func() error, ready func()) e
 	var h *host.Host
 	cfg := d.cfg
 	cfg.OnReady = func(r agent.Ready) {
-		ready()
 		s := supervisor{notifier: n, host: h, log: cfg.Logger, socket: r.Socket, reopen: reopen}
-		wg.Go(func() { s.watchReload(ctx) })
+		watch := s.onReload()
+		wg.Go(func() { watch(ctx) })
+		ready()
 		if !n.Enabled() {
 			return
 		}

@@ -16,17 +16,20 @@ func (d *daemon) underManager(ctx context.Context, serve func(ctx context.Contex
 	return serve(ctx, func() {})
 }
 
-// watchReload reloads at each SIGHUP until ctx ends.
-func (s *supervisor) watchReload(ctx context.Context) {
+// onReload takes SIGHUP from now on, before anybody is told that the service is ready: until then it ends the process. What
+// it returns reloads at each until ctx ends.
+func (s *supervisor) onReload() func(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hup:
-			s.reload(ctx)
+	return func(ctx context.Context) {
+		defer signal.Stop(hup)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+				s.reload(ctx)
+			}
 		}
 	}
 }

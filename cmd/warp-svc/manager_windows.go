@@ -91,5 +91,7 @@ func (h *handler) end(err error) (bool, uint32) {
 	return true, code
 }
 
-// watchReload waits for ctx: Windows has no signal for it, and the log rotates by itself.
-func (s *supervisor) watchReload(ctx context.Context) { <-ctx.Done() }
+// onReload returns what waits for ctx: Windows has no signal for it, and the log rotates by itself.
+func (s *supervisor) onReload() func(ctx context.Context) {
+	return func(ctx context.Context) { <-ctx.Done() }
+}
