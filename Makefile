@@ -31,8 +31,8 @@ postgres: ## the control plane and its store on PostgreSQL, which the tests star
 sdk: ## drive the management API with the SDKs that others wrote for it
 	cd integration/sdk && $(GO) vet ./... && $(GO) test -timeout 5m ./...
 
-# One request after the other to every endpoint: many, and nothing beside them.
-ONE_AFTER_THE_OTHER := TestTable_|TestReplay|TestPermissions|TestEverything_|TestPreconditions_AtEveryEndpoint
+# One request or row after the other: many, and nothing beside them but what the database sees.
+ONE_AFTER_THE_OTHER := TestTable_|TestReplay|TestPermissions|TestEverything_|TestPreconditions_AtEveryEndpoint|_Conforms$$|_Races$$|_Upgrade$$
 
 race: ## the same with the race detector, but for what builds packages, counts growth, or starts programs by the thousand
 	GO='$(GO)' tools/gotest -race -timeout 14m -skip '$(ONE_AFTER_THE_OTHER)' -- $$($(GO) list $(PKGS) | grep -vE '/(packaging(/.*)?|integration/soak|cmd(/.*)?|cli)$$')
