@@ -3,6 +3,7 @@ package control
 import (
 	"weft/api"
 	"weft/control/openapi"
+	"weft/control/store"
 )
 
 func targetCatalogue() catalogue {
@@ -99,7 +100,7 @@ func ruleCatalogue() catalogue {
 		lists = "~/gateway/lists"
 	)
 	all := entriesOf(rules, "network rule", openapi.Whole, api.NetworkRuleWrite{}, api.NetworkRule{}, struct{}{}, "PUT")
-	all.with(entriesOf(lists, "list", openapi.Whole, api.ListWrite{}, api.List{}, struct{}{}, "PUT"))
+	all.with(entriesOf(lists, "list", openapi.Whole, api.ListWrite{}, api.List{}, struct{}{}, "PUT", openapi.Parameter{Name: "type", Enum: store.ListTypes()}))
 	return all.with(catalogue{
 		"GET " + rules + "/tenant":     {what: "List the rules from above the account: there are none", out: api.NetworkRule{}, list: openapi.Whole},
 		"PATCH " + rules + "/{id}":     {what: "Change a network rule", in: api.NetworkRuleWrite{}, out: api.NetworkRule{}},

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"slices"
 
 	"weft/api"
 	"weft/control/store"
@@ -9,12 +10,19 @@ import (
 
 var listNoise = []string{"id", "count", "created_at", "updated_at"}
 
-func (c *Control) listLists(ctx context.Context, _ *call) (answer, error) {
-	var list []api.List
-	err := c.store.View(ctx, func(r *store.Reader) (err error) {
+func (c *Control) listLists(ctx context.Context, q *call) (answer, error) {
+	only, err := oneOf(q, "type", store.ListTypes()...)
+	if err != nil {
+		return answer{}, err
+	}
+	list := []api.List{}
+	err = c.store.View(ctx, func(r *store.Reader) (err error) {
 		list, err = r.Lists(ctx)
 		return err
 	})
+	if q.query.Get("type") != "" {
+		list = slices.DeleteFunc(list, func(l api.List) bool { return l.Type != only })
+	}
 	return answer{result: list}, err
 }
 

@@ -22,6 +22,9 @@ const (
 // listTypes are the kinds of values that a list may hold; the word is what clients send.
 var listTypes = []string{"IP", "EMAIL", "DOMAIN", "SERIAL", "URL"}
 
+// ListTypes are the types of lists.
+func ListTypes() []string { return slices.Clone(listTypes) }
+
 const listColumns = `id, name, type, description, created_at, updated_at, (SELECT COUNT(*) FROM list_items i WHERE i.list_id = lists.id)`
 
 func scanList(rs *sql.Rows) (api.List, error) {
