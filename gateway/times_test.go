@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,28 +42,29 @@ func TestTimes_EndASessionWithTheReason(t *testing.T) {
 				t.Fatalf("login: %v (%s)", err, banner)
 			}
 			shell, stderr := liveShell(t, client)
+			if _, _, err := client.SendRequest("keepalive@openssh.com", true, nil); err != nil {
+				t.Fatalf("keepalive: %v", err)
+			}
 			if tt.live != nil {
 				w.update(tt.live)
 			}
 			stop := make(chan struct{})
-			pinged := make(chan int)
-			go func() { // keepalives are no data
-				n := 0
-				for tick := time.NewTicker(20 * time.Millisecond); ; n++ {
+			var pings sync.WaitGroup
+			pings.Go(func() { // keepalives are no data
+				tick := time.NewTicker(20 * time.Millisecond)
+				defer tick.Stop()
+				for {
 					select {
 					case <-stop:
-						pinged <- n
 						return
 					case <-tick.C:
 						_, _, _ = client.SendRequest("keepalive@openssh.com", true, nil)
 					}
 				}
-			}()
+			})
 			_ = shell.Wait()
 			close(stop)
-			if n := <-pinged; n == 0 {
-				t.Error("there was no keepalive")
-			}
+			pings.Wait()
 			if !strings.Contains(stderr.String(), tt.told) {
 				t.Errorf("the user was told %q", stderr.String())
 			}

@@ -18,6 +18,8 @@ Who attacks: somebody with an enrolled device who may open the flow to the targe
 between the client program and the gateway, which takes the device itself, for the way is inside of WireGuard.
 
 What this does not stop: whoever may run commands on a target may run any program there, also one that connects elsewhere from there. That is for the target's own network to forbid; here it is on record.
+
+See also: [SSH](ssh.md), [certificates and host keys](ssh-certificates.md), [live sessions](sessions.md).
 `
 
 // Document is docs/ssh-threats.md.
