@@ -163,3 +163,38 @@ func TestV6_DeviceFilters(t *testing.T) {
 		}
 	}
 }
+
+func TestV6_ApplicationNetworkAndLogFilters(t *testing.T) {
+	s := controltest.New(t)
+	account := cf.F(s.AccountID)
+	c := v6(t, s).ZeroTrust
+	s.App("web", "web", "SSH", 22, "jdoe@company.com", "root")
+	for _, r := range []filtered[zt.AccessApplicationListParams]{
+		{"domain", zt.AccessApplicationListParams{Domain: cf.F("nowhere.example")}, 0},
+		{"small pages", zt.AccessApplicationListParams{PerPage: cf.F(int64(1))}, 1},
+	} {
+		r.params.AccountID = account
+		if got := all(t, c.Access.Applications.ListAutoPaging(t.Context(), r.params)); len(got) != r.want {
+			t.Errorf("applications by %s: %d, want %d", r.what, len(got), r.want)
+		}
+	}
+	s.VNET("staging")
+	if got := all(t, c.Networks.VirtualNetworks.ListAutoPaging(t.Context(), zt.NetworkVirtualNetworkListParams{AccountID: account, IsDefault: cf.F(true)})); len(got) != 1 {
+		t.Errorf("default networks: %+v", got)
+	}
+	dev := s.Enrol("a@b.c", "laptop")
+	users := all(t, c.Access.Users.ListAutoPaging(t.Context(), zt.AccessUserListParams{AccountID: account}))
+	if len(users) != 1 || dev.DeviceID == "" {
+		t.Fatalf("users %+v", users)
+	}
+	type P = zt.AccessLogAccessRequestListParams
+	for _, r := range []filtered[P]{
+		{"user", P{UserID: cf.F(users[0].ID)}, 1},
+		{"another user", P{UserID: cf.F(users[0].ID), UserIDOp: cf.F(zt.AccessLogAccessRequestListParamsUserIDOpNeq)}, 0},
+	} {
+		r.params.AccountID = account
+		if got := *must(c.Access.Logs.AccessRequests.List(t.Context(), r.params)); len(got) != r.want {
+			t.Errorf("log by %s: %d, want %d", r.what, len(got), r.want)
+		}
+	}
+}
