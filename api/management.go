@@ -375,7 +375,7 @@ type TunnelConfiguration struct {
 type NetworkRule struct {
 	ID            string         `json:"id"`
 	Name          string         `json:"name"`
-	Description   string         `json:"description"`
+	Description   *string        `json:"description"` // null when none was written
 	Precedence    int64          `json:"precedence"`
 	Enabled       bool           `json:"enabled"`
 	Action        string         `json:"action"`
