@@ -3,6 +3,7 @@ package api
 // ReusablePolicy is a policy that applications share, with how many do.
 type ReusablePolicy struct {
 	Policy
+	PolicyOptions
 	AppCount int `json:"app_count"`
 }
 

@@ -177,6 +177,8 @@ type PolicyWrite struct {
 // ConnectionRules says how a granted connection may be used.
 type ConnectionRules struct {
 	SSH *SSHRules `json:"ssh,omitempty"`
+	// RDP only reusable policies have.
+	RDP *RDPRules `json:"rdp,omitempty"`
 }
 
 // SSHRules are the UNIX users that a policy grants, and what else it allows a login. What is not set is left out, so

@@ -14,7 +14,7 @@ import (
 // reusablePoliciesAreShared: one policy in two applications is one policy, and stays while either has it.
 func reusablePoliciesAreShared(t *testing.T, f *fixture) {
 	t.Helper()
-	body := api.PolicyWrite{Name: "ops", Decision: "allow", Include: []access.Rule{access.EmailRule("a@b.c")}}
+	body := api.ReusablePolicyWrite{PolicyWrite: api.PolicyWrite{Name: "ops", Decision: "allow", Include: []access.Rule{access.EmailRule("a@b.c")}}}
 	var p api.ReusablePolicy
 	f.write(t, func(tx *store.Tx) (err error) {
 		p, err = tx.CreateReusablePolicy(f.ctx, body)
