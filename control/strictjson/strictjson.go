@@ -214,8 +214,8 @@ func explain(err error) error {
 		pointer := ""
 		path := strings.Split(t.Field, ".")
 		for i, name := range path {
-			// The path has the names of embedded structs in it, which begin as no object of ours does on the wire.
-			if name != "" && (i == len(path)-1 || !unicode.IsUpper(rune(name[0]))) {
+			// The path has the names of embedded structs in it, which have capitals, as no object of ours does on the wire.
+			if name != "" && (i == len(path)-1 || !strings.ContainsFunc(name, unicode.IsUpper)) {
 				pointer += "/" + name
 			}
 		}
