@@ -435,10 +435,11 @@ type ListWrite struct {
 	Items       []ListItemWrite `json:"items,omitempty"`
 }
 
-// ListItemWrite is a value to add.
+// ListItemWrite is a value to add. CreatedAt is what clients send back from an answer; it is not taken.
 type ListItemWrite struct {
 	Value       string `json:"value"`
 	Description string `json:"description,omitempty"`
+	CreatedAt   string `json:"created_at,omitempty"`
 }
 
 // ListPatch adds and removes values.
