@@ -209,6 +209,13 @@ type GatewayCA struct {
 	PublicKey string `json:"public_key"` // authorized_keys form
 }
 
+// ApplicationCA is the authority of upstream SSH logins as an application shows it: that of the account.
+type ApplicationCA struct {
+	ID        string `json:"id"`
+	AUD       string `json:"aud"`
+	PublicKey string `json:"public_key"` // authorized_keys form
+}
+
 // DeviceUser is the user of a device.
 type DeviceUser struct {
 	ID    string `json:"id"`
