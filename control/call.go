@@ -149,7 +149,7 @@ func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) 
 		return q.tooLate // whatever the endpoint made of it
 	}
 	if err != nil {
-		return err
+		return e.coded(err)
 	}
 	return c.writeAnswer(ctx, w, q, a)
 }

@@ -98,8 +98,8 @@ func TestEmbeddedPolicies_Pointers_regression(t *testing.T) {
 			method = http.MethodPost
 		}
 		r := c.admin(t, method, at+tc.path, tc.body)
-		if r.status != http.StatusBadRequest || pointerOf(r) != tc.pointer {
-			t.Errorf("%s: status %d, want the pointer %s: %s", tc.name, r.status, tc.pointer, r.raw)
+		if r.status != http.StatusBadRequest || pointerOf(r) != tc.pointer || r.env.Errors[0].Code != 12130 {
+			t.Errorf("%s: status %d, want code 12130 and the pointer %s: %s", tc.name, r.status, tc.pointer, r.raw)
 		}
 	}
 }
