@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -165,6 +166,7 @@ func (tx *Tx) CreateApplication(ctx context.Context, in api.ApplicationWrite) (a
 	if err := tx.checkApplication(ctx, &a); err != nil {
 		return a, err
 	}
+	sortPolicies(a.Policies)
 	criteria, err := json.Marshal(a.Criteria)
 	if err != nil {
 		return a, fmt.Errorf("render criteria: %w", err)
@@ -202,6 +204,7 @@ func (tx *Tx) saveApplication(ctx context.Context, before api.Application, a *ap
 	if err := tx.checkApplication(ctx, a); err != nil {
 		return err
 	}
+	sortPolicies(a.Policies)
 	criteria, err := json.Marshal(a.Criteria)
 	if err != nil {
 		return fmt.Errorf("render criteria: %w", err)
@@ -279,6 +282,12 @@ func policyText(p *api.Policy) (text [4]string, err error) {
 	return text, nil
 }
 
+// sortPolicies puts them in the order in which they are asked. It comes after the checks, whose errors point into the
+// list as it was sent.
+func sortPolicies(list []api.Policy) {
+	slices.SortStableFunc(list, func(a, b api.Policy) int { return cmp.Compare(a.Precedence, b.Precedence) })
+}
+
 // checkApplication checks a by the rules of the domain and against the other applications.
 func (tx *Tx) checkApplication(ctx context.Context, a *api.Application) error {
 	d, err := DomainApplication(a)
@@ -297,6 +306,9 @@ func (tx *Tx) checkApplication(ctx context.Context, a *api.Application) error {
 	}
 	for i, p := range a.Policies {
 		at := "/policies/" + strconv.Itoa(i)
+		if p.Precedence > maxPrecedence {
+			return kind.Field(at+"/precedence", "the precedence of a policy is at most %d", maxPrecedence)
+		}
 		if err := checkGroupRefs(groups, []ruleList{{at + "/include", p.Include}, {at + "/exclude", p.Exclude}, {at + "/require", p.Require}}); err != nil {
 			return err
 		}

@@ -249,13 +249,21 @@ func (tx *Tx) writeItems(ctx context.Context, l *api.List) error {
 	return nil
 }
 
+// setItems makes the items of l those of in; a value that was there before keeps the time since when.
 func setItems(l *api.List, in []api.ListItemWrite, at string) error {
+	since := make(map[string]string, len(l.Items))
+	for _, x := range l.Items {
+		since[x.Value] = x.CreatedAt
+	}
 	l.Items = make([]api.ListItem, len(in))
 	for i, x := range in {
 		if err := checkComment("/items", x.Description); err != nil {
 			return err
 		}
 		l.Items[i] = api.ListItem{Value: x.Value, Description: x.Description, CreatedAt: at}
+		if was, ok := since[x.Value]; ok {
+			l.Items[i].CreatedAt = was
+		}
 	}
 	return nil
 }
@@ -285,7 +293,7 @@ func (tx *Tx) checkList(ctx context.Context, l *api.List) error {
 	}
 	other, ok, err := one(ctx, tx.q, scanList, `SELECT `+listColumns+` FROM lists WHERE name_key = $1 AND id <> $2`, nameKey(l.Name), l.ID)
 	if err == nil && ok {
-		return kind.New(kind.Conflict, "the name %q already belongs to list %q (%s)", l.Name, other.Name, other.ID)
+		return kind.New(kind.Conflict, "the name %q already belongs to list %q (%s)", l.Name, other.Name, other.ID).At("/name")
 	}
 	return err
 }

@@ -142,7 +142,7 @@ func (tx *Tx) putRuleGroup(ctx context.Context, g *api.RuleGroup, in api.RuleGro
 		switch {
 		case all[i].ID == g.ID:
 		case nameKey(all[i].Name) == nameKey(g.Name):
-			return text, kind.New(kind.Conflict, "the name %q already belongs to rule group %q (%s)", g.Name, all[i].Name, all[i].ID)
+			return text, kind.New(kind.Conflict, "the name %q already belongs to rule group %q (%s)", g.Name, all[i].Name, all[i].ID).At("/name")
 		default:
 			domain = append(domain, domainRuleGroup(&all[i]))
 		}
