@@ -297,21 +297,22 @@ func (tx *Tx) checkApplication(ctx context.Context, a *api.Application) error {
 	for i := range d.Criteria { // the wire keeps the spelling that the domain knows
 		a.Criteria[i].Protocol = string(d.Criteria[i].Protocol)
 	}
+	if err := checkAttached(a.Policies); err != nil {
+		return err
+	}
 	if err := d.Validate(); err != nil {
 		return err
 	}
-	groups, err := tx.DomainRuleGroups(ctx)
-	if err != nil {
-		return err
-	}
+	var rules []ruleList
 	for i, p := range a.Policies {
 		at := "/policies/" + strconv.Itoa(i)
 		if p.Precedence > maxPrecedence {
 			return kind.Field(at+"/precedence", "the precedence of a policy is at most %d", maxPrecedence)
 		}
-		if err := checkGroupRefs(groups, []ruleList{{at + "/include", p.Include}, {at + "/exclude", p.Exclude}, {at + "/require", p.Require}}); err != nil {
-			return err
-		}
+		rules = append(rules, ruleList{at + "/include", p.Include}, ruleList{at + "/exclude", p.Exclude}, ruleList{at + "/require", p.Require})
+	}
+	if err := tx.checkRuleRefs(ctx, rules); err != nil {
+		return err
 	}
 	others, err := tx.contradicting(ctx, &d)
 	if err != nil {

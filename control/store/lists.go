@@ -71,7 +71,7 @@ func (r *Reader) DomainLists(ctx context.Context) ([]access.List, error) {
 }
 
 func domainList(l *api.List) access.List {
-	d := access.List{ID: l.ID, Name: l.Name, Items: make([]string, len(l.Items))}
+	d := access.List{ID: l.ID, Name: l.Name, Type: l.Type, Items: make([]string, len(l.Items))}
 	for i, x := range l.Items {
 		d.Items[i] = x.Value
 	}
@@ -172,22 +172,14 @@ func (tx *Tx) updateList(ctx context.Context, id string, edit func(*api.List) er
 	return l, tx.changed(ctx, Lists, "list.update", l.ID, change{before, l})
 }
 
-// DeleteList refuses while network rules name the list.
+// DeleteList refuses while network rules, policies or rule groups name the list.
 func (tx *Tx) DeleteList(ctx context.Context, id string) error {
 	l, err := tx.List(ctx, id)
 	if err != nil {
 		return err
 	}
-	users, err := tx.listUsers(ctx, id)
-	if err != nil {
+	if err := tx.listInUse(ctx, &l); err != nil {
 		return err
-	}
-	if len(users) > 0 {
-		var names []string
-		for i := range users {
-			names = append(names, users[i].Name)
-		}
-		return kind.New(kind.Conflict, "list %q is named by the network rules %s", l.Name, strings.Join(names, ", ")).WithHint("change or delete them first")
 	}
 	if _, err := tx.exec(ctx, `DELETE FROM lists WHERE id = $1`, id); err != nil {
 		return err

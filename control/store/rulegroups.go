@@ -147,7 +147,11 @@ func (tx *Tx) putRuleGroup(ctx context.Context, g *api.RuleGroup, in api.RuleGro
 			domain = append(domain, domainRuleGroup(&all[i]))
 		}
 	}
-	if err := checkGroupRefs(domain, []ruleList{{"/include", g.Include}, {"/exclude", g.Exclude}, {"/require", g.Require}}); err != nil {
+	rules := []ruleList{{"/include", g.Include}, {"/exclude", g.Exclude}, {"/require", g.Require}}
+	if err := checkGroupRefs(domain, rules); err != nil {
+		return text, err
+	}
+	if err := tx.checkListRefs(ctx, rules); err != nil {
 		return text, err
 	}
 	if err := access.CheckGroups(domain); err != nil {
