@@ -15,7 +15,7 @@ func targetCatalogue() catalogue {
 			{Name: "ips", Type: "address", Repeated: true},
 			{Name: "target_ids", Repeated: true},
 			{Name: "tag", Repeated: true, What: "key:value"},
-			{Name: "order", Enum: []string{"hostname", "created_at"}},
+			{Name: "order", What: "hostname, created_at or tag:KEY"},
 			{Name: "direction", Enum: []string{"asc", "desc"}},
 		})
 	const path = "~/infrastructure/targets"
@@ -35,14 +35,18 @@ func networkCatalogue() catalogue {
 	all := entriesOf(networks, "virtual network", openapi.Whole, api.VirtualNetworkWrite{}, api.VirtualNetwork{}, api.VirtualNetwork{}, "PATCH",
 		params(text("id", "name"), kinds("boolean", "is_default", "is_default_network", "is_deleted"))...)
 	all.with(entriesOf(routes, "route", openapi.Paged, api.RouteWrite{}, api.Route{}, api.Route{}, "PATCH", params(
-		text("route_id", "tunnel_id", "virtual_network_id", "comment"), kinds("boolean", "is_deleted"), kinds("prefix", "network_subset", "network_superset"))...))
+		text("route_id", "tunnel_id", "virtual_network_id", "comment"), kinds("boolean", "is_deleted"), kinds("prefix", "network_subset", "network_superset"),
+		kinds("time", "existed_at"), []openapi.Parameter{{Name: "tun_types", Repeated: true}})...))
 	all.with(entriesOf(tunnels, "tunnel", openapi.Paged, tunnelInput{}, api.Tunnel{}, api.Tunnel{}, "PATCH",
-		params(text("name", "uuid", "include_prefix", "exclude_prefix"), kinds("boolean", "is_deleted"))...))
+		params(text("name", "uuid", "include_prefix", "exclude_prefix"), kinds("boolean", "is_deleted"),
+			kinds("time", "existed_at", "was_active_at", "was_inactive_at"), []openapi.Parameter{{Name: "status", Enum: []string{"inactive", "degraded", "healthy", "down"}}})...))
 	return all.with(catalogue{
 		"POST " + routes + "/network/{network}":   {what: "Create a route (older form)", in: api.RouteWrite{}, out: api.Route{}},
-		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, out: api.Route{}},
-		"DELETE " + routes + "/network/{network}": {what: "Delete a route by its prefix", out: api.Route{}, query: text("virtual_network_id")},
-		"GET " + routes + "/ip/{addr}":            {what: "Find the route that leads to an address", out: api.Route{}, query: text("virtual_network_id")},
+		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, bodyOptional: true, out: api.Route{}, query: text("tunnel_id", "tun_type")},
+		"DELETE " + routes + "/network/{network}": {what: "Delete a route by its prefix", out: api.Route{}, query: text("virtual_network_id", "tunnel_id", "tun_type")},
+		"GET " + routes + "/ip/{addr}": {
+			what: "Find the route that leads to an address", out: api.Route{}, query: params(text("virtual_network_id"), kinds("boolean", "default_virtual_network_fallback")),
+		},
 		"DELETE " + tunnels + "/{id}":             {what: "Delete a tunnel", out: api.Tunnel{}, query: kinds("boolean", "cascade")},
 		"GET " + tunnels + "/{id}/token":          {what: "Read the token of a tunnel's connectors", out: "", note: "The token is the credential of the connectors, so it takes the permission to write."},
 		"GET " + tunnels + "/{id}/connections":    {what: "List the connectors of a tunnel that are in contact", out: api.TunnelConnection{}, list: openapi.Whole},
@@ -76,20 +80,23 @@ func applicationCatalogue() catalogue {
 }
 
 func deviceCatalogue() catalogue {
-	filters := params(text("user.id", "device.id", "user.email", "search"), kinds("time", "seen_after", "seen_before"),
-		[]openapi.Parameter{{Name: "id", Repeated: true}, {Name: "status", Enum: []string{"active", "revoked", "all"}}})
+	both := params(text("search", "include", "sort_by"), kinds("time", "seen_after", "seen_before"),
+		[]openapi.Parameter{{Name: "id", Repeated: true}, {Name: "sort_order", Enum: []string{"asc", "desc"}}})
+	registrations := params(both, text("device.id", "user.email"),
+		[]openapi.Parameter{{Name: "user.id", Repeated: true}, {Name: "status", Enum: []string{"active", "revoked", "all"}}})
+	devices := params(both, text("last_seen_user.email"), []openapi.Parameter{{Name: "active_registrations", Enum: []string{"only", "exclude", "include"}}})
 	named := []openapi.Parameter{{Name: "id", Repeated: true, Required: true}}
 	return catalogue{
 		"GET ~/devices":                               {what: "List the devices (older form)", out: api.Device{}, list: openapi.Whole},
 		"GET ~/devices/{id}":                          {what: "Read a device (older form)", out: api.Device{}},
 		"POST ~/devices/revoke":                       {what: "Revoke registrations (older form)", in: []string{}},
 		"POST ~/devices/unrevoke":                     {what: "Take a revocation back (older form)", in: []string{}},
-		"GET ~/devices/registrations":                 {what: "List the registrations", out: api.Registration{}, list: openapi.Cursor, query: filters},
-		"GET ~/devices/registrations/{id}":            {what: "Read a registration", out: api.Registration{}},
+		"GET ~/devices/registrations":                 {what: "List the registrations", out: api.Registration{}, list: openapi.Cursor, query: registrations},
+		"GET ~/devices/registrations/{id}":            {what: "Read a registration", out: api.Registration{}, query: text("include")},
 		"POST ~/devices/registrations/revoke":         {what: "Revoke registrations", query: named},
 		"POST ~/devices/registrations/unrevoke":       {what: "Take a revocation back", query: named},
-		"GET ~/devices/physical-devices":              {what: "List the devices", out: api.PhysicalDevice{}, list: openapi.Cursor, query: filters},
-		"GET ~/devices/physical-devices/{id}":         {what: "Read a device", out: api.PhysicalDevice{}},
+		"GET ~/devices/physical-devices":              {what: "List the devices", out: api.PhysicalDevice{}, list: openapi.Cursor, query: devices},
+		"GET ~/devices/physical-devices/{id}":         {what: "Read a device", out: api.PhysicalDevice{}, query: text("include")},
 		"POST ~/devices/physical-devices/{id}/revoke": {what: "Revoke a device"},
 	}
 }

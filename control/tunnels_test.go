@@ -188,5 +188,15 @@ func TestRoutes_Filters(t *testing.T) {
 	if r := c.admin(t, "DELETE", "~/teamnet/routes/network/10.0.0.0%2F8?tunnel_id="+two, ""); r.status != 404 {
 		t.Errorf("%s", r.raw)
 	}
+	if r := c.admin(t, "DELETE", "~/teamnet/routes/network/10.0.0.0%2F8?tun_type=warp_connector", ""); r.status != 404 {
+		t.Errorf("%s", r.raw)
+	}
+	// By prefix a request may come without a body, and then changes nothing; by ID it may not.
+	if r := c.good(t, "PATCH", "~/teamnet/routes/network/10.0.0.0%2F8", ""); r.result["tunnel_id"] != one {
+		t.Errorf("%s", r.raw)
+	}
+	if r := c.admin(t, "PATCH", "~/teamnet/routes/"+text(c.good(t, "GET", "~/teamnet/routes/ip/10.200.0.1", "").result, "id"), ""); r.status != 400 {
+		t.Errorf("%s", r.raw)
+	}
 	c.good(t, "DELETE", "~/teamnet/routes/network/10.0.0.0%2F8?tunnel_id="+one+"&tun_type=cfd_tunnel", "")
 }
