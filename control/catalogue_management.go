@@ -33,7 +33,8 @@ func networkCatalogue() catalogue {
 		tunnels  = "~/cfd_tunnel"
 	)
 	all := entriesOf(networks, "virtual network", openapi.Whole, api.VirtualNetworkWrite{}, api.VirtualNetwork{}, api.VirtualNetwork{}, "PATCH",
-		params(text("id", "name"), kinds("boolean", "is_default", "is_default_network", "is_deleted"))...)
+		params(text("id", "name"), kinds("boolean", "is_default", "is_default_network", "is_deleted"),
+			[]openapi.Parameter{{Name: "page", Type: "integer", What: "without it and per_page the list is whole"}, {Name: "per_page", Type: "integer", What: "1 to 1000"}})...)
 	all.with(entriesOf(routes, "route", openapi.Paged, api.RouteWrite{}, api.Route{}, api.Route{}, "PATCH", params(
 		text("route_id", "tunnel_id", "virtual_network_id", "comment"), kinds("boolean", "is_deleted"), kinds("prefix", "network_subset", "network_superset"),
 		kinds("time", "existed_at"), []openapi.Parameter{{Name: "tun_types", Repeated: true}})...))

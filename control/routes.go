@@ -42,7 +42,7 @@ func plainRoute(x api.Route) api.Route {
 }
 
 func (c *Control) listRoutes(ctx context.Context, q *call) (answer, error) {
-	p, err := q.page()
+	p, err := q.pageOf(maxPerPage) // cloudflare-go v0 names none and reads one page
 	if err != nil {
 		return answer{}, err
 	}
