@@ -1,0 +1,3 @@
+package sdk_test
+
+func document(all []sdkMethod) string { return "" }
