@@ -35,13 +35,15 @@ func networkCatalogue() catalogue {
 	all := entriesOf(networks, "virtual network", openapi.Whole, api.VirtualNetworkWrite{}, api.VirtualNetwork{}, api.VirtualNetwork{}, "PATCH",
 		params(text("id", "name"), kinds("boolean", "is_default", "is_default_network", "is_deleted"),
 			[]openapi.Parameter{{Name: "page", Type: "integer", What: "without it and per_page the list is whole"}, {Name: "per_page", Type: "integer", What: "1 to 1000"}})...)
+	types := []openapi.Parameter{{Name: "tun_types", Repeated: true}}
 	all.with(entriesOf(routes, "route", openapi.Paged, api.RouteWrite{}, api.Route{}, api.Route{}, "PATCH", params(
 		text("route_id", "tunnel_id", "virtual_network_id", "comment"), kinds("boolean", "is_deleted"), kinds("prefix", "network_subset", "network_superset"),
-		kinds("time", "existed_at"), []openapi.Parameter{{Name: "tun_types", Repeated: true}})...))
-	all.with(entriesOf(tunnels, "tunnel", openapi.Paged, tunnelInput{}, api.Tunnel{}, api.Tunnel{}, "PATCH",
-		params(text("name", "uuid", "include_prefix", "exclude_prefix"), kinds("boolean", "is_deleted"),
-			kinds("time", "existed_at", "was_active_at", "was_inactive_at"), []openapi.Parameter{{Name: "status", Enum: []string{"inactive", "degraded", "healthy", "down"}}})...))
+		kinds("time", "existed_at"), types)...))
+	ofTunnels := params(text("name", "uuid", "include_prefix", "exclude_prefix"), kinds("boolean", "is_deleted"), kinds("time", "existed_at", "was_active_at", "was_inactive_at"),
+		[]openapi.Parameter{{Name: "status", Enum: []string{"inactive", "degraded", "healthy", "down"}}}, types)
+	all.with(entriesOf(tunnels, "tunnel", openapi.Paged, tunnelInput{}, api.Tunnel{}, api.Tunnel{}, "PATCH", ofTunnels...))
 	return all.with(catalogue{
+		"GET ~/tunnels":                           {what: "List the tunnels of every type: there is one type", out: api.Tunnel{}, list: openapi.Paged, query: ofTunnels},
 		"POST " + routes + "/network/{network}":   {what: "Create a route (older form)", in: api.RouteWrite{}, out: api.Route{}},
 		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, bodyOptional: true, out: api.Route{}, query: text("tunnel_id", "tun_type")},
 		"DELETE " + routes + "/network/{network}": {what: "Delete a route by its prefix", out: api.Route{}, query: text("virtual_network_id", "tunnel_id", "tun_type")},
@@ -51,7 +53,7 @@ func networkCatalogue() catalogue {
 		"DELETE " + tunnels + "/{id}":             {what: "Delete a tunnel", out: api.Tunnel{}, query: kinds("boolean", "cascade")},
 		"GET " + tunnels + "/{id}/token":          {what: "Read the token of a tunnel's connectors", out: "", note: "The token is the credential of the connectors, so it takes the permission to write."},
 		"GET " + tunnels + "/{id}/connections":    {what: "List the connectors of a tunnel that are in contact", out: api.TunnelConnection{}, list: openapi.Whole},
-		"DELETE " + tunnels + "/{id}/connections": {what: "End the streams of a tunnel's connectors; they come back while it exists"},
+		"DELETE " + tunnels + "/{id}/connections": {what: "End the streams of a tunnel's connectors; they come back while it exists", query: text("client_id")},
 	})
 }
 
@@ -74,7 +76,7 @@ func applicationCatalogue() catalogue {
 		"DELETE ~/access/gateway_ca/{id}":            {what: "Delete the SSH CA", out: deletedID{}},
 		"GET ~/access/users":                         {what: "List the users", out: api.User{}, list: openapi.Paged, query: text("email", "name", "search")},
 		"GET ~/access/users/{id}":                    {what: "Read a user", out: api.User{}},
-		"POST ~/access/organizations/revoke_user":    {what: "Revoke a user with all devices", in: api.RevokeUser{}, out: true},
+		"POST ~/access/organizations/revoke_user":    {what: "Revoke a user with all devices", in: api.RevokeUser{}, out: true, query: []openapi.Parameter{{Name: "devices", Type: "boolean", What: "makes no difference"}}},
 		"GET /client/v4/user/tokens/verify":          {what: "Say whether the token of the request is good", out: api.TokenStatus{}},
 		"GET ~/tokens/verify":                        {what: "Say whether the token of the request is good", out: api.TokenStatus{}},
 	})

@@ -131,7 +131,8 @@ const apiIntroduction = `# The API
 
 Everything that ` + "`weft control`" + ` serves, made by ` + "`go test ./control -update`" + ` from the table of endpoints; a test holds it to the router, and each row to a
 test that had an answer of success from it. The same table makes the OpenAPI 3.1 document at ` + "`GET /openapi.json`" + `, to which every answer of
-every test is compared. How to use it with Terraform: [terraform](terraform.md).
+every test is compared. How to use it with Terraform: [terraform](terraform.md);
+with cloudflare-go, method by method: [the Go SDKs](sdk.md).
 
 - **Envelope.** ` + "`{\"success\", \"errors\", \"messages\", \"result\"}`" + `, and ` + "`result_info`" + ` with lists. ` + "`messages`" + ` is always empty.
 - **Refusals** have an HTTP status, an integer code, a message, often a hint, and a pointer to the field (` + "`source.pointer`" + `, RFC 6901). Nothing is

@@ -55,9 +55,7 @@ func (c *Control) listRoutes(ctx context.Context, q *call) (answer, error) {
 	if f.ExistedAt, err = q.queryTime("existed_at"); err != nil {
 		return answer{}, err
 	}
-	for _, list := range q.query["tun_types"] {
-		f.TunnelTypes = append(f.TunnelTypes, strings.Split(list, ",")...)
-	}
+	f.TunnelTypes = q.tunnelTypes()
 	if f.Subset, err = q.queryPrefix("network_subset"); err != nil {
 		return answer{}, err
 	}
@@ -71,6 +69,14 @@ func (c *Control) listRoutes(ctx context.Context, q *call) (answer, error) {
 		return err
 	})
 	return paged(list, total, p), err
+}
+
+// tunnelTypes are those that a list is asked for, nil for all; a client may repeat the parameter or join its values.
+func (q *call) tunnelTypes() (types []string) {
+	for _, list := range q.query["tun_types"] {
+		types = append(types, strings.Split(list, ",")...)
+	}
+	return types
 }
 
 // routeID finds the route that the path means, by its ID or by prefix and network.

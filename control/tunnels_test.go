@@ -200,3 +200,27 @@ func TestRoutes_Filters(t *testing.T) {
 	}
 	c.good(t, "DELETE", "~/teamnet/routes/network/10.0.0.0%2F8?tunnel_id="+one+"&tun_type=cfd_tunnel", "")
 }
+
+// The list of the tunnels of every type is that of the one type there is.
+func TestTunnels_OfEveryType(t *testing.T) {
+	s := controltest.New(t)
+	c := newRawClient(t, s)
+	s.Tunnel("lab")
+	s.Tunnel("office")
+	for query, want := range map[string]string{
+		"": "lab office", "?name=lab": "lab", "?tun_types=cfd_tunnel": "lab office", "?tun_types=warp_connector": "", "?tun_types=warp_connector,cfd_tunnel&per_page=1": "lab",
+		"?tun_types=warp_connector&tun_types=cfd_tunnel&page=2&per_page=1": "office",
+	} {
+		if got := tunnelNames(c.good(t, "GET", "~/tunnels"+query, "")); got != want {
+			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+	for _, x := range []struct {
+		permission string
+		want       int
+	}{{"Cloudflare Tunnel Read", 200}, {"Access: SSH Auditing Read", 403}} {
+		if r := c.do(t, "GET", "~/tunnels", newToken(t, s, store.TokenFields{Permissions: []string{x.permission}}), ""); r.status != x.want {
+			t.Errorf("%s: %s", x.permission, r.raw)
+		}
+	}
+}

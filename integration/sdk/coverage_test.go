@@ -60,9 +60,9 @@ func methodsV0() (all []sdkMethod) {
 	for i := range t.NumMethod() {
 		m := t.Method(i)
 		file, _ := runtime.FuncForPC(m.Func.Pointer()).FileLine(m.Func.Pointer())
-		file = strings.TrimSuffix(filepath.Base(file), ".go")
+		file = filepath.Base(file)
 		if slices.ContainsFunc(filesV0, func(prefix string) bool { return strings.HasPrefix(file, prefix) }) {
-			all = append(all, sdkMethod{sdk: "v0", group: file, name: m.Name, key: "API." + m.Name, typ: m.Type})
+			all = append(all, sdkMethod{sdk: "v0", group: strings.TrimSuffix(file, ".go"), name: m.Name, key: "API." + m.Name, typ: m.Type})
 		}
 	}
 	return all
@@ -160,6 +160,9 @@ func checkCoverage() error {
 				wrong = append(wrong, fmt.Errorf("the SDKs have no %s, or none of its methods is driven", name))
 			}
 		}
+	}
+	for what := range seen.unknown {
+		wrong = append(wrong, fmt.Errorf("the API's description does not have %s", what))
 	}
 	if len(wrong) > 0 {
 		return errors.Join(wrong...)

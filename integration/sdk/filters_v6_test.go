@@ -165,6 +165,29 @@ func TestV6_TunnelFilters(t *testing.T) {
 		row[P]{what: "a page", params: P{PerPage: cf.F(1.0)}, want: "lab-a"},
 		row[P]{what: "the second page", params: P{PerPage: cf.F(1.0), Page: cf.F(2.0)}, want: "lab-b"},
 	)
+	type Q = zt.TunnelListParams
+	every := func(p Q, also with) ([]string, error) {
+		p.AccountID = account
+		l, err := v6(t, s).ZeroTrust.Tunnels.List(t.Context(), p, also...)
+		if err != nil {
+			return nil, err
+		}
+		return keys(l.Result, nil, func(x zt.TunnelListResponse) string { return x.Name })
+	}
+	effects(t, every,
+		row[Q]{what: "of every type", want: "lab-a lab-b"},
+		row[Q]{what: "of other types", params: Q{TunTypes: cf.F([]zt.TunnelListParamsTunType{zt.TunnelListParamsTunTypeWARPConnector, zt.TunnelListParamsTunTypeMagic})}, want: ""},
+		row[Q]{what: "name", params: Q{Name: cf.F("lab-b")}, want: "lab-b"},
+		row[Q]{what: "ID", params: Q{UUID: cf.F(a)}, want: "lab-a"},
+		row[Q]{what: "without a prefix", params: Q{ExcludePrefix: cf.F("lab-a")}, want: "lab-b"},
+		row[Q]{what: "with a prefix", params: Q{IncludePrefix: cf.F("lab-a")}, want: "lab-a"},
+		row[Q]{what: "deleted", params: Q{IsDeleted: cf.F(true)}, want: "office"},
+		row[Q]{what: "existed long ago", params: Q{ExistedAt: cf.F(longAgo)}, want: ""},
+		row[Q]{what: "healthy", params: Q{Status: cf.F(zt.TunnelListParamsStatusHealthy)}, want: "lab-a"},
+		row[Q]{what: "active then", params: Q{WasActiveAt: cf.F(future)}, want: "lab-a"},
+		row[Q]{what: "inactive then", params: Q{WasInactiveAt: cf.F(future)}, want: "lab-b"},
+		row[Q]{what: "the second page", params: Q{PerPage: cf.F(1.0), Page: cf.F(2.0)}, want: "lab-b"},
+	)
 }
 
 func TestV6_GroupTokenAndUserFilters(t *testing.T) {

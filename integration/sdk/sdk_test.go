@@ -14,7 +14,7 @@ func httpClient(t *testing.T, s *controltest.Server) *http.Client {
 	t.Helper()
 	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.Roots, MinVersion: tls.VersionTLS12}}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: &witness{test: t.Name(), next: tr}}
+	return &http.Client{Transport: &witness{test: t.Name(), next: tr, described: describedBy(t, s)}}
 }
 
 // must ends the test at the first call that fails.

@@ -10,8 +10,9 @@ import (
 // witness writes down which methods of the SDKs had success, by the stack of each request: the proof that a method was
 // driven is the request that it made, not that a test mentions it.
 type witness struct {
-	test string
-	next http.RoundTripper
+	test      string
+	next      http.RoundTripper
+	described *description
 }
 
 // seen is what all tests of this process had success with.
@@ -19,7 +20,8 @@ var seen = struct {
 	sync.Mutex
 	methods map[string]map[string]bool // SDK method -> tests; guarded by the mutex
 	filters map[string]map[string]bool // field of parameters -> tests that saw its effect; guarded by the mutex
-}{methods: map[string]map[string]bool{}, filters: map[string]map[string]bool{}}
+	unknown map[string]map[string]bool // parameter of the query that the API's description does not have -> tests; guarded by the mutex
+}{methods: map[string]map[string]bool{}, filters: map[string]map[string]bool{}, unknown: map[string]map[string]bool{}}
 
 func add(to map[string]map[string]bool, key, test string) {
 	test, _, _ = strings.Cut(test, "/")
@@ -38,6 +40,9 @@ func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil && resp.StatusCode < 300 {
 		for _, m := range methods {
 			add(seen.methods, m, w.test)
+		}
+		for _, name := range w.described.unknown(r) {
+			add(seen.unknown, r.Method+" "+r.URL.Path+" ?"+name, w.test)
 		}
 	}
 	return resp, err
