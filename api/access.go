@@ -3,6 +3,7 @@ package api
 // ReusablePolicy is a policy that applications share, with how many do.
 type ReusablePolicy struct {
 	Policy
+	PolicyOptions
 	AppCount int `json:"app_count"`
 }
 
@@ -35,7 +36,9 @@ type ServiceTokenWrite struct {
 	PreviousExpiresAt *string `json:"previous_client_secret_expires_at" openapi:"format=date-time"`
 }
 
-// IdentityProvider is an identity provider. Its secrets come back as RedactedSecret; written so, they stay what they are.
+// IdentityProvider is an identity provider. Its client_secret does not come back, its api_token only to who may write it, and as
+// RedactedSecret to others; written so, or with client_secret left out, they stay what they are. What is said of SCIM is kept
+// and does nothing: users come from enrolments.
 type IdentityProvider struct {
 	ID         string         `json:"id"`
 	Name       string         `json:"name"`
@@ -44,6 +47,8 @@ type IdentityProvider struct {
 	SCIMConfig map[string]any `json:"scim_config,omitempty"`
 	CreatedAt  string         `json:"created_at"`
 	UpdatedAt  string         `json:"updated_at"`
+	// ForWriters is Config as it is shown to who may write it.
+	ForWriters map[string]any `json:"-"`
 }
 
 // RedactedSecret stands for a secret that is kept and not shown.
@@ -67,14 +72,17 @@ type Organization struct {
 	UIReadOnlyReason         string            `json:"ui_read_only_toggle_reason,omitempty"`
 	AutoRedirectToIdentity   *bool             `json:"auto_redirect_to_identity,omitempty"`
 	AllowAuthenticateViaWARP *bool             `json:"allow_authenticate_via_warp,omitempty"`
-	SessionDuration          string            `json:"session_duration,omitempty"`
-	WARPAuthSessionDuration  string            `json:"warp_auth_session_duration,omitempty"`
-	UserSeatExpiration       string            `json:"user_seat_expiration_inactive_time,omitempty"`
-	CreatedAt                string            `json:"created_at"`
-	UpdatedAt                string            `json:"updated_at"`
+	// What is said about zones is kept and means nothing here: an account has none.
+	DenyUnmatchedRequests   *bool    `json:"deny_unmatched_requests,omitempty"`
+	DenyUnmatchedExempt     []string `json:"deny_unmatched_requests_exempted_zone_names,omitempty"`
+	SessionDuration         string   `json:"session_duration,omitempty"`
+	WARPAuthSessionDuration string   `json:"warp_auth_session_duration,omitempty"`
+	UserSeatExpiration      string   `json:"user_seat_expiration_inactive_time,omitempty"`
+	CreatedAt               string   `json:"created_at"`
+	UpdatedAt               string   `json:"updated_at"`
 }
 
-// OrganizationWrite changes what is not nil.
+// OrganizationWrite replaces all; what is nil is not set any longer, but for name and domain, which stay.
 type OrganizationWrite struct {
 	Name                     *string           `json:"name"`
 	AuthDomain               *string           `json:"auth_domain"`
@@ -84,6 +92,8 @@ type OrganizationWrite struct {
 	UIReadOnlyReason         *string           `json:"ui_read_only_toggle_reason"`
 	AutoRedirectToIdentity   *bool             `json:"auto_redirect_to_identity"`
 	AllowAuthenticateViaWARP *bool             `json:"allow_authenticate_via_warp"`
+	DenyUnmatchedRequests    *bool             `json:"deny_unmatched_requests"`
+	DenyUnmatchedExempt      []string          `json:"deny_unmatched_requests_exempted_zone_names"`
 	SessionDuration          *string           `json:"session_duration"`
 	WARPAuthSessionDuration  *string           `json:"warp_auth_session_duration"`
 	UserSeatExpiration       *string           `json:"user_seat_expiration_inactive_time"`

@@ -177,6 +177,8 @@ type PolicyWrite struct {
 // ConnectionRules says how a granted connection may be used.
 type ConnectionRules struct {
 	SSH *SSHRules `json:"ssh,omitempty"`
+	// RDP only reusable policies have.
+	RDP *RDPRules `json:"rdp,omitempty"`
 }
 
 // SSHRules are the UNIX users that a policy grants, and what else it allows a login. What is not set is left out, so
@@ -375,7 +377,7 @@ type TunnelConfiguration struct {
 type NetworkRule struct {
 	ID            string         `json:"id"`
 	Name          string         `json:"name"`
-	Description   string         `json:"description"`
+	Description   *string        `json:"description"` // null when none was written
 	Precedence    int64          `json:"precedence"`
 	Enabled       bool           `json:"enabled"`
 	Action        string         `json:"action"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"weft/access"
@@ -144,18 +145,23 @@ func readPolicy(raw json.RawMessage, at string) (api.PolicyWrite, error) {
 		}
 	}
 	var in policyInput
-	if err := strictjson.Decode(raw, &in, append(restrictions, policyNoise...)...); err != nil {
+	if err := strictjson.Decode(raw, &in, slices.Concat(restrictions, policyNoise)...); err != nil {
 		return api.PolicyWrite{}, under(at, err)
 	}
+	if in.Connection != nil && !saysNothing(in.Connection.RDP) {
+		return api.PolicyWrite{}, unsupported(at+"/connection_rules/rdp", "connection_rules.rdp")
+	}
+	return in.policy(at)
+}
+
+// policy is the policy without what only reusable policies have.
+func (in *policyInput) policy(at string) (api.PolicyWrite, error) {
 	w := api.PolicyWrite{
 		ID: in.ID, Name: in.Name, Decision: in.Decision, Precedence: in.Precedence,
 		Include: in.Include, Exclude: in.Exclude, Require: in.Require,
 	}
 	if in.Connection == nil {
 		return w, nil
-	}
-	if !saysNothing(in.Connection.RDP) {
-		return w, unsupported(at+"/connection_rules/rdp", "connection_rules.rdp")
 	}
 	w.Connection = &api.ConnectionRules{}
 	if s := in.Connection.SSH; s != nil {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/sha256"
 	"net/http"
 	"strings"
 	"time"
@@ -108,6 +109,7 @@ func authConnector(c *Control, ctx context.Context, q *call) error {
 			return kind.New(kind.Unauthenticated, "the connector token is malformed").WithCause(err)
 		}
 		q.tunnel, err = r.AuthenticateConnector(ctx, parsed)
+		q.tunnelSecret = sha256.Sum256(parsed.Secret)
 		q.actor = q.as("connector", q.tunnel.ID)
 		return err
 	})

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -59,10 +60,11 @@ type call struct {
 	addr   netip.Addr
 	actor  store.Actor
 	// What the credential stands for, depending on the endpoint.
-	device  store.Device
-	gateway store.Gateway
-	tunnel  api.Tunnel
-	token   store.Token
+	device       store.Device
+	gateway      store.Gateway
+	tunnel       api.Tunnel
+	tunnelSecret [sha256.Size]byte // the hash of the secret that the connector came with
+	token        store.Token
 	// revision is at least that of the state in which the caller was authenticated.
 	revision uint64
 	// tooLate is set when a condition of the request did not hold and nothing was written.

@@ -116,7 +116,7 @@ func ignoredKeys() map[reflect.Type][]string {
 		reflect.TypeFor[tunnelInput]():                 {"id", "metadata"},
 		reflect.TypeFor[api.ApplicationWrite]():        append([]string{"allowed_idps", "mfa_config"}, applicationNoise...),
 		reflect.TypeFor[api.PolicyWrite]():             slices.Concat(policyNoise, restrictions),
-		reflect.TypeFor[api.ConnectionRules]():         {"rdp"},
+		reflect.TypeFor[api.ReusablePolicyWrite]():     reusableNoise,
 		reflect.TypeFor[api.NetworkRuleWrite]():        networkRuleNoise,
 		reflect.TypeFor[api.ListWrite]():               listNoise,
 		reflect.TypeFor[api.ListPatch]():               listNoise,

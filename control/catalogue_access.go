@@ -14,7 +14,7 @@ func accessCatalogue() catalogue {
 		org       = "~/access/organizations"
 		users     = "~/access/users"
 	)
-	all := entriesOf(policies, "reusable policy", openapi.Paged, api.PolicyWrite{}, api.ReusablePolicy{}, deletedID{}, "PUT")
+	all := entriesOf(policies, "reusable policy", openapi.Paged, api.ReusablePolicyWrite{}, api.ReusablePolicy{}, deletedID{}, "PUT")
 	all.with(entriesOf(tokens, "service token", openapi.Paged, api.ServiceTokenWrite{}, api.ServiceToken{}, api.ServiceToken{}, "PUT", text("name", "search")...))
 	all.with(entriesOf(providers, "identity provider", openapi.Paged, api.IdentityProviderWrite{}, api.IdentityProvider{}, deletedID{}, "PUT", kinds("boolean", "scim_enabled")...))
 	return all.with(catalogue{

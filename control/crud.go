@@ -22,6 +22,8 @@ type resource[T, W any] struct {
 	remove  func(tx *store.Tx, ctx context.Context, id string) error
 	// showDeleted answers a deletion with the object instead of {"id":"..."}; it takes get.
 	showDeleted bool
+	// show, when set, is the object as who asks may see it.
+	show func(q *call, v T) T
 }
 
 // crud adds the endpoints of a resource at a path to the table.
@@ -31,22 +33,31 @@ func crud[T, W any](c *Control, to map[string]serveFunc, path string, r resource
 	}
 	if r.create != nil {
 		to["POST "+path] = func(ctx context.Context, q *call) (answer, error) {
-			return write(ctx, c, q, r.read, func(tx *store.Tx, in W) (T, error) { return r.create(tx, ctx, in) })
+			return write(ctx, c, q, r.read, func(tx *store.Tx, in W) (T, error) { return r.shown(q)(r.create(tx, ctx, in)) })
 		}
 	}
 	path += "/{id}"
 	if r.get != nil {
 		to["GET "+path] = func(ctx context.Context, q *call) (answer, error) {
-			return look(ctx, c, func(s *store.Reader) (T, error) { return r.get(s, ctx, q.params["id"]) })
+			return look(ctx, c, func(s *store.Reader) (T, error) { return r.shown(q)(r.get(s, ctx, q.params["id"])) })
 		}
 	}
 	if r.replace != nil {
 		to["PUT "+path] = func(ctx context.Context, q *call) (answer, error) {
-			return write(ctx, c, q, r.read, func(tx *store.Tx, in W) (T, error) { return r.replace(tx, ctx, q.params["id"], in) })
+			return write(ctx, c, q, r.read, func(tx *store.Tx, in W) (T, error) { return r.shown(q)(r.replace(tx, ctx, q.params["id"], in)) })
 		}
 	}
 	if r.remove != nil {
 		to["DELETE "+path] = func(ctx context.Context, q *call) (answer, error) { return removeOf(ctx, c, q, &r) }
+	}
+}
+
+func (r *resource[T, W]) shown(q *call) func(T, error) (T, error) {
+	return func(v T, err error) (T, error) {
+		if err == nil && r.show != nil {
+			v = r.show(q, v)
+		}
+		return v, err
 	}
 }
 

@@ -87,7 +87,19 @@ func (c *Control) patchProfile(ctx context.Context, q *call, id string) (answer,
 		return answer{}, err
 	}
 	return change(ctx, c, q, func(tx *store.Tx) (api.DeviceProfile, error) {
-		return tx.UpdateDeviceProfile(ctx, id, func(p api.DeviceProfile) (api.DeviceProfile, error) { return edit(p, store.NewDeviceProfile()) })
+		return tx.UpdateDeviceProfile(ctx, id, func(p api.DeviceProfile) (api.DeviceProfile, error) {
+			written, err := edit(store.NewDeviceProfile(), store.NewDeviceProfile())
+			if err != nil {
+				return p, err
+			}
+			switch { // one list takes the place of the other; both in one body are refused
+			case len(written.Include) > 0 && len(written.Exclude) == 0:
+				p.Exclude = []api.SplitTunnel{}
+			case len(written.Exclude) > 0 && len(written.Include) == 0:
+				p.Include = []api.SplitTunnel{}
+			}
+			return edit(p, store.NewDeviceProfile())
+		})
 	})
 }
 

@@ -20,16 +20,26 @@ func identityProviders() resource[api.IdentityProvider, api.IdentityProviderWrit
 		},
 		list: listIdentityProviders, get: (*store.Reader).IdentityProvider,
 		create: (*store.Tx).CreateIdentityProvider, replace: (*store.Tx).ReplaceIdentityProvider, remove: (*store.Tx).DeleteIdentityProvider,
+		show: func(q *call, p api.IdentityProvider) api.IdentityProvider {
+			if mayWrite(&q.token, areaIdentity) {
+				p.Config = p.ForWriters
+			}
+			return p
+		},
 	}
 }
 
-// listIdentityProviders knows the one filter of the public API; none has SCIM.
+// listIdentityProviders knows the one filter of the public API.
 func listIdentityProviders(ctx context.Context, r *store.Reader, q *call) ([]api.IdentityProvider, error) {
 	scim, err := q.queryBool("scim_enabled")
-	if err != nil || deref(scim) {
+	if err != nil {
 		return nil, err
 	}
-	return r.IdentityProviders(ctx)
+	all, err := r.IdentityProviders(ctx)
+	if scim == nil {
+		return all, err
+	}
+	return slices.DeleteFunc(all, func(p api.IdentityProvider) bool { return (p.SCIMConfig["enabled"] == true) != *scim }), err
 }
 
 // organizationNoise are keys that clients send back, or that say nothing for infrastructure applications.
@@ -37,7 +47,7 @@ var organizationNoise = []string{"id", "created_at", "updated_at"}
 
 // unenforced are the settings that would promise what is not enforced: only a value that says nothing passes.
 var unenforced = []string{
-	"deny_unmatched_requests", "deny_unmatched_requests_exempted_zone_names", "mfa_config", "mfa_required_for_all_apps", "mfa_ssh_piv_key_requirements",
+	"mfa_config", "mfa_required_for_all_apps", "mfa_ssh_piv_key_requirements",
 	"mfa_piv_key_requirements",
 }
 

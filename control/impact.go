@@ -79,7 +79,10 @@ func plannedChange(ctx context.Context, q *call) (func(*store.Tx) error, error) 
 	case api.ChangeRouteDelete:
 		return func(tx *store.Tx) error { _, err := tx.DeleteRoute(ctx, id); return err }, nil
 	case api.ChangeTunnelRename:
-		return func(tx *store.Tx) error { _, err := tx.RenameTunnel(ctx, id, to); return err }, nil
+		return func(tx *store.Tx) error {
+			_, err := tx.UpdateTunnel(ctx, id, store.TunnelChange{Name: &to})
+			return err
+		}, nil
 	case api.ChangeTunnelDelete:
 		return func(tx *store.Tx) error { _, err := tx.DeleteTunnel(ctx, id, deref(cascade)); return err }, nil
 	case api.ChangeApplicationDelete:

@@ -102,6 +102,11 @@ func permit(t *store.Token, e *endpoint) error {
 		WithHint("an administrator makes one that has it: weft token create --permission %q", needs[min(1, len(needs)-1)])
 }
 
+// mayWrite reports whether a token may change what is in an area.
+func mayWrite(t *store.Token, a area) bool {
+	return slices.Contains(t.Permissions, PermissionAll) || slices.Contains(t.Permissions, a.write())
+}
+
 // checkPermissions refuses names that open nothing.
 func checkPermissions(names []string) error {
 	for _, n := range names {

@@ -14,6 +14,11 @@ func appBody(name, policies string) string {
 	return fmt.Sprintf(`{"name":"%s","type":"infrastructure","target_criteria":[{"target_attributes":{"hostname":["db-1"]},"port":22,"protocol":"SSH"}],"policies":%s}`, name, policies)
 }
 
+// option is a policy that says something more.
+func option(more string) string {
+	return `{"name":"x","decision":"allow","include":[{"everyone":{}}],` + more + `}`
+}
+
 func policyIDs(app map[string]any) string {
 	var ids []string
 	for _, p := range app["policies"].([]any) {
@@ -76,11 +81,20 @@ func TestReusablePolicies_AsClientsUseThem(t *testing.T) {
 		{"POST", "~/access/apps", appBody("b", fmt.Sprintf(`[{"id":"%s","precedence":2},{"id":"%s","precedence":2}]`, one["id"], two["id"])), "unique"},
 		{"POST", "~/access/apps", appBody("b", `["0193f22a-9df3-78e3-b5bb-7ab631903306"]`), "no policy"},
 		{"POST", path, `{"name":"","decision":"allow","include":[{"everyone":{}}]}`, "name"},
-		{"POST", path, `{"name":"x","decision":"deny","include":[{"everyone":{}}]}`, "decision"},
+		{"POST", path, `{"name":"x","decision":"perhaps","include":[{"everyone":{}}]}`, "decision"},
 		{"POST", path, `{"name":"x","decision":"allow","include":[]}`, "include"},
 		{"POST", path, `{"name":"x","decision":"allow","include":[{"group":{"id":"gone"}}]}`, "no rule group"},
-		{"POST", path, `{"name":"x","decision":"allow","include":[{"everyone":{}}],"session_duration":"1h"}`, "session_duration"},
-		{"POST", path, `{"name":"x","decision":"allow","include":[{"everyone":{}}],"mfa_config":{"mfa_disabled":false}}`, "mfa_config"},
+		{"POST", path, option(`"session_duration":"soon"`), "/session_duration"},
+		{"POST", path, option(`"session_duration":"-1h"`), "/session_duration"},
+		{"POST", path, option(`"session_duration":3`), "/session_duration"},
+		{"POST", path, option(`"approval_required":"yes"`), "/approval_required"},
+		{"POST", path, option(`"approval_groups":[{"approvals_needed":1.5}]`), "/approval_groups/0/approvals_needed"},
+		{"POST", path, option(`"approval_groups":[{"approvals_needed":1,"email_addresses":["\u0007"]}]`), "/approval_groups/0/email_addresses/0"},
+		{"POST", path, option(`"approval_groups":[{"people":1}]`), "/approval_groups/0/people"},
+		{"POST", path, option(`"mfa_config":{"session_duration":"721h"}`), "/mfa_config/session_duration"},
+		{"POST", path, option(`"mfa_config":{"factor":1}`), "/mfa_config/factor"},
+		{"POST", path, option(`"connection_rules":{"rdp":{"clipboard":[]}}`), "/connection_rules/rdp/clipboard"},
+		{"POST", path, option(`"purpose_justification_prompt":"` + strings.Repeat("x", 1001) + `"`), "/purpose_justification_prompt"},
 		{"POST", path, `{"name":"x","decision":"allow","include":[{"everyone":{}}],"exclud":[]}`, "exclud"},
 		{"POST", path, `{"name":"` + strings.Repeat("x", 351) + `","decision":"allow","include":[{"everyone":{}}]}`, "350"},
 	} {
@@ -101,6 +115,54 @@ func TestReusablePolicies_AsClientsUseThem(t *testing.T) {
 	}
 	if l := c.good(t, "GET", path+"?page=2", ""); l.list == nil || len(l.list) != 0 {
 		t.Errorf("past the end %s", l.raw)
+	}
+}
+
+// TestReusablePolicies_Options: what a policy says for other kinds of applications is kept as it was written, and a policy that
+// says more than Weft enforces gets into no infrastructure application.
+func TestReusablePolicies_Options(t *testing.T) {
+	c := newRawClient(t, controltest.New(t))
+	const path = "~/access/policies"
+	plain := c.good(t, "POST", path, option(`"session_duration":"24h"`)).result
+	if plain["session_duration"] != "24h" {
+		t.Errorf("made %v", plain)
+	}
+	app := c.good(t, "POST", "~/access/apps", appBody("a", fmt.Sprintf(`["%s"]`, plain["id"]))).result
+	if got := fmt.Sprint(app["policies"]); strings.Contains(got, "24h") {
+		t.Errorf("in the application %v", got)
+	}
+	for _, more := range []string{
+		`"approval_required":true,"approval_groups":[{"approvals_needed":1,"email_addresses":["a@b.c"],"email_list_uuid":"597147a1-976b-4ef2-9af0-81d5d007fc34"},{"approvals_needed":3}]`,
+		`"isolation_required":true`, `"purpose_justification_required":true,"purpose_justification_prompt":"Why?"`,
+		`"mfa_config":{"allowed_authenticators":["totp"],"mfa_disabled":false,"session_duration":"24h"}`,
+		`"connection_rules":{"rdp":{"allowed_clipboard_local_to_remote_formats":["text"],"allowed_clipboard_remote_to_local_formats":["text"]}}`,
+		`"decision":"deny"`, `"decision":"bypass"`, `"decision":"non_identity"`,
+	} {
+		body := option(more)
+		if strings.HasPrefix(more, `"decision"`) {
+			body = `{"name":"x","include":[{"everyone":{}}],` + more + `}`
+		}
+		made := c.good(t, "POST", path, body)
+		if !strings.Contains(string(made.raw), more) {
+			t.Errorf("wrote %s, made %s", more, made.raw)
+		}
+		at := path + "/" + text(made.result, "id")
+		if got := c.good(t, "GET", at, ""); fmt.Sprint(got.result) != fmt.Sprint(made.result) {
+			t.Errorf("made %s, read %s", made.raw, got.raw)
+		}
+		r := c.admin(t, "POST", "~/access/apps", appBody("b", fmt.Sprintf(`["%s"]`, made.result["id"])))
+		if r.status != http.StatusBadRequest || !strings.Contains(string(r.raw), "/policies/0/id") || !strings.Contains(string(r.raw), "cannot have") {
+			t.Errorf("%s in an application: %s", more, r.raw)
+		}
+		if r := c.admin(t, "PUT", path+"/"+text(plain, "id"), body); r.status != http.StatusBadRequest || !strings.Contains(string(r.raw), "while 1 infrastructure") {
+			t.Errorf("%s in use: %s", more, r.raw)
+		}
+		c.good(t, "PUT", at, option(`"session_duration":""`))
+		got := c.good(t, "GET", at, "")
+		if keys(got.result) != "app_count created_at decision exclude id include name require reusable updated_at" {
+			t.Errorf("replaced by a plain one: %s", got.raw)
+		}
+		c.good(t, "DELETE", at, "")
 	}
 }
 

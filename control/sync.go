@@ -31,12 +31,12 @@ func (c *Control) syncGateway(ctx context.Context, q *call, w http.ResponseWrite
 }
 
 func (c *Control) syncConnector(ctx context.Context, q *call, w http.ResponseWriter) error {
-	id := q.tunnel.ID
+	id, secret := q.tunnel.ID, q.tunnelSecret
 	if c.streams.count(connectorStream, id) == 0 {
 		c.connectorCame(ctx, id)
 	}
 	defer c.connectorLeft(ctx, id)
-	return c.sync(ctx, q, w, connectorStream, id, func(v *view) (api.Document, error) { return v.connectorDocument(vnet.TunnelID(id)) })
+	return c.sync(ctx, q, w, connectorStream, id, func(v *view) (api.Document, error) { return v.connectorDocument(vnet.TunnelID(id), secret) })
 }
 
 // How often a device may be somewhere else: each time is a revision of which everybody hears.

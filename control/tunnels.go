@@ -19,6 +19,18 @@ type tunnelInput struct {
 	ConfigSource *string     `json:"config_src"`
 }
 
+// secret is the secret in a request; nil when it holds none.
+func (in *tunnelInput) secret() ([]byte, error) {
+	if deref(in.Secret) == "" {
+		return nil, nil
+	}
+	secret, err := base64.StdEncoding.DecodeString(string(*in.Secret))
+	if err != nil {
+		return nil, kind.Field("/tunnel_secret", "the secret is not base64")
+	}
+	return secret, nil
+}
+
 func (c *Control) createTunnel(ctx context.Context, q *call) (answer, error) {
 	var in tunnelInput
 	if err := q.body(&in, "id", "metadata"); err != nil {
@@ -32,15 +44,12 @@ func (c *Control) createTunnel(ctx context.Context, q *call) (answer, error) {
 	default:
 		return answer{}, kind.Field("/config_src", "the source of the configuration is \"local\" or \"cloudflare\", not %q", source)
 	}
-	var secret []byte
-	if s := deref(in.Secret); s != "" {
-		var err error
-		if secret, err = base64.StdEncoding.DecodeString(string(s)); err != nil {
-			return answer{}, kind.Field("/tunnel_secret", "the secret is not base64")
-		}
+	secret, err := in.secret()
+	if err != nil {
+		return answer{}, err
 	}
 	var t api.Tunnel
-	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
+	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
 		if t, err = tx.CreateTunnel(ctx, deref(in.Name), source, secret); err != nil {
 			return err
 		}
@@ -152,16 +161,24 @@ func (c *Control) updateTunnel(ctx context.Context, q *call) (answer, error) {
 	if err := q.body(&in, "id", "metadata"); err != nil {
 		return answer{}, err
 	}
-	if deref(in.Secret) != "" {
-		return answer{}, kind.Field("/tunnel_secret", "the secret of a tunnel cannot be changed").WithHint("make a new tunnel and move the routes to it")
+	secret, err := in.secret()
+	if err != nil {
+		return answer{}, err
 	}
+	id := q.params["id"]
 	var t api.Tunnel
-	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
-		if in.Name == nil {
-			t, err = tx.Tunnel(ctx, q.params["id"])
+	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) (err error) {
+		if t, err = tx.Tunnel(ctx, id); err != nil {
 			return err
 		}
-		t, err = tx.RenameTunnel(ctx, q.params["id"], *in.Name)
+		if from := deref(in.ConfigSource); from != "" && from != t.ConfigSource {
+			return kind.Field("/config_src", "the source of a tunnel's configuration cannot be changed from %q", t.ConfigSource).
+				WithHint("make a new tunnel and move the routes to it")
+		}
+		if in.Name == nil && secret == nil {
+			return nil
+		}
+		t, err = tx.UpdateTunnel(ctx, id, store.TunnelChange{Name: in.Name, Secret: secret})
 		return err
 	})
 	return answer{result: c.withStatus(t)}, nameClash(err)

@@ -1,6 +1,8 @@
 package control_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"net/url"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"weft/api"
 	"weft/control/controltest"
 	"weft/control/store"
+	"weft/internal/kind"
 )
 
 func tunnelNames(r reply) string {
@@ -222,5 +225,59 @@ func TestTunnels_OfEveryType(t *testing.T) {
 		if r := c.do(t, "GET", "~/tunnels", newToken(t, s, store.TokenFields{Permissions: []string{x.permission}}), ""); r.status != x.want {
 			t.Errorf("%s: %s", x.permission, r.raw)
 		}
+	}
+}
+
+// TestTunnels_AnotherSecret: a new secret shuts out whoever holds the former one, at once; the same one again changes nothing.
+func TestTunnels_AnotherSecret(t *testing.T) {
+	s := controltest.New(t)
+	c := newRawClient(t, s)
+	id, former := s.Tunnel("office")
+	at := "~/cfd_tunnel/" + id
+	token := func() string {
+		var out string
+		decode(t, c.good(t, "GET", at+"/token", "").env.Result, &out)
+		return out
+	}
+	parsed, err := api.ParseConnectorToken(former)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := func(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+	connector := watch[api.ConnectorState](t, s.ClientWith(api.Secret(former)), api.PathConnectorSync)
+	connector.until(t, "its state", func(*api.ConnectorState) bool { return true })
+
+	c.good(t, "PATCH", at, `{"name":"office","tunnel_secret":"`+secret(parsed.Secret)+`"}`)
+	if token() != former {
+		t.Error("the same secret made another token")
+	}
+	for body, pointer := range map[string]string{
+		`{"tunnel_secret":"AAAA"}`: "/tunnel_secret", `{"tunnel_secret":"***"}`: "/tunnel_secret", `{"config_src":"cloudflare"}`: "/config_src",
+		`{"name":"6ba7b810-9dad-11d1-80b4-00c04fd430c8"}`: "/name",
+	} {
+		if r := c.admin(t, "PATCH", at, body); r.status != 400 || !strings.Contains(string(r.raw), `"pointer":"`+pointer+`"`) {
+			t.Errorf("%s: %s", body, r.raw)
+		}
+	}
+	c.good(t, "PATCH", at, `{"name":"office 2"}`)
+	connector.until(t, "the name, on the stream that went on", func(st *api.ConnectorState) bool { return st.Self.Name == "office 2" })
+
+	r := c.good(t, "PATCH", at, `{"tunnel_secret":"`+secret(bytes.Repeat([]byte{7}, 32))+`"}`)
+	if r.result["name"] != "office 2" || r.result["id"] != id || strings.Contains(string(r.raw), "BwcHBw") {
+		t.Errorf("%s", r.raw)
+	}
+	if err := connector.ended(t); !kind.Is(err, kind.Unauthenticated) {
+		t.Errorf("the connector with the former secret ended with %v", err)
+	}
+	if now := token(); now == former {
+		t.Error("the token is as before")
+	} else {
+		again := watch[api.ConnectorState](t, s.ClientWith(api.Secret(now)), api.PathConnectorSync)
+		again.until(t, "its state with the new token", func(*api.ConnectorState) bool { return true })
+	}
+	day := "since=2001-01-01&before=" + time.Now().UTC().AddDate(0, 0, 2).Format(time.DateOnly)
+	events := string(c.good(t, "GET", "~/logs/audit?"+day, "").raw)
+	if strings.Contains(events, "BwcHBw") || strings.Contains(events, secret(parsed.Secret)) || !strings.Contains(events, "secret_changed") {
+		t.Errorf("the audit log shows a secret, or not that it was changed: %s", events)
 	}
 }

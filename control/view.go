@@ -3,6 +3,8 @@ package control
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -441,11 +443,14 @@ func (v *view) gatewayDocument(id, tokenHash string) (api.Document, error) {
 	})
 }
 
-// connectorDocument is what the connectors of a tunnel get.
-func (v *view) connectorDocument(id vnet.TunnelID) (api.Document, error) {
+// connectorDocument is what the connectors of a tunnel get that came with the secret of this hash.
+func (v *view) connectorDocument(id vnet.TunnelID, secret [sha256.Size]byte) (api.Document, error) {
 	i := slices.IndexFunc(v.in.tunnels, func(t store.TunnelKey) bool { return t.ID == id })
 	if i < 0 {
 		return api.Document{}, kind.New(kind.Unauthenticated, "the tunnel was deleted")
+	}
+	if !hmac.Equal(v.in.tunnels[i].SecretHash, secret[:]) { // else a connector with the former secret would be told the new keys
+		return api.Document{}, kind.New(kind.Unauthenticated, "the tunnel's secret was changed").WithHint("get the token anew from the tunnel's token endpoint")
 	}
 	return v.document("connector/"+string(id), func() (api.Document, error) {
 		t := v.in.tunnels[i]

@@ -122,7 +122,7 @@ func documents(v *view) (map[string]api.Document, error) {
 		}
 	}
 	for _, t := range v.in.tunnels {
-		d, err := v.connectorDocument(t.ID)
+		d, err := v.connectorDocument(t.ID, [32]byte(t.SecretHash))
 		if err := add("tunnel "+string(t.ID), d, err); err != nil {
 			return nil, err
 		}

@@ -232,7 +232,7 @@ var writes = map[string]writeFunc{
 		if err != nil {
 			return "", err
 		}
-		p, err := tx.CreateReusablePolicy(ctx, in)
+		p, err := tx.CreateReusablePolicy(ctx, api.ReusablePolicyWrite{PolicyWrite: in})
 		return p.ID, err
 	},
 	"reusable: replace": func(ctx context.Context, tx *store.Tx, w *writer) (string, error) {
@@ -240,7 +240,7 @@ var writes = map[string]writeFunc{
 		if err != nil {
 			return "", err
 		}
-		_, err = tx.ReplaceReusablePolicy(ctx, w.one("reusable"), in)
+		_, err = tx.ReplaceReusablePolicy(ctx, w.one("reusable"), api.ReusablePolicyWrite{PolicyWrite: in})
 		return "", err
 	},
 	"reusable: delete": func(ctx context.Context, tx *store.Tx, w *writer) (string, error) {

@@ -82,11 +82,15 @@ type policyRow struct {
 	policy      api.Policy
 }
 
-func scanPolicy(rs *sql.Rows) (policyRow, error) {
+func scanPolicy(rs *sql.Rows) (policyRow, error) { return scanPolicyAnd(rs) }
+
+// scanPolicyAnd scans a policy and what stands in the columns behind it.
+func scanPolicyAnd(rs *sql.Rows, more ...any) (policyRow, error) {
 	var r policyRow
 	p := &r.policy
 	var include, exclude, require, connection string
-	if err := rs.Scan(&r.application, &p.ID, &p.Name, &p.Decision, &p.Precedence, &include, &exclude, &require, &connection, &p.CreatedAt, &p.UpdatedAt); err != nil {
+	columns := []any{&r.application, &p.ID, &p.Name, &p.Decision, &p.Precedence, &include, &exclude, &require, &connection, &p.CreatedAt, &p.UpdatedAt}
+	if err := rs.Scan(append(columns, more...)...); err != nil {
 		return r, err
 	}
 	for text, to := range map[*string]any{&include: &p.Include, &exclude: &p.Exclude, &require: &p.Require, &connection: &p.Connection} {

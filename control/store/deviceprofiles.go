@@ -33,7 +33,7 @@ const DefaultProfileID = "default"
 // NewDeviceProfile is what a profile is before anything is said of it.
 func NewDeviceProfile() api.DeviceProfile {
 	return api.DeviceProfile{
-		Enabled: true, AllowUpdates: true, AllowedToLeave: true, AllowModeSwitch: true, CaptivePortal: 180, LANAllowSubnetSize: 24,
+		Enabled: true, AllowUpdates: true, AllowedToLeave: true, AllowModeSwitch: true, CaptivePortal: 180,
 		ServiceMode: api.ServiceMode{Mode: "warp"}, TunnelProtocol: "wireguard",
 		Exclude: []api.SplitTunnel{}, Include: []api.SplitTunnel{}, FallbackDomains: []api.FallbackDomain{}, TargetTests: []struct{}{},
 	}
@@ -205,7 +205,7 @@ func checkProfileFields(p *api.DeviceProfile) error {
 	for _, f := range []struct {
 		pointer string
 		v, most int64
-	}{{"/auto_connect", p.AutoConnect, 1440}, {"/captive_portal", p.CaptivePortal, 1440}, {"/lan_allow_minutes", p.LANAllowMinutes, 1440}, {"/lan_allow_subnet_size", p.LANAllowSubnetSize, 32}, {"/service_mode_v2/port", p.ServiceMode.Port, 65535}} {
+	}{{"/auto_connect", p.AutoConnect, 1440}, {"/captive_portal", p.CaptivePortal, 1440}, {"/lan_allow_minutes", deref(p.LANAllowMinutes), 1440}, {"/lan_allow_subnet_size", deref(p.LANAllowSubnetSize), 32}, {"/service_mode_v2/port", p.ServiceMode.Port, 65535}} {
 		if f.v < 0 || f.v > f.most {
 			return kind.Field(f.pointer, "the value is 0 to %d", f.most)
 		}

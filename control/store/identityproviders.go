@@ -28,8 +28,12 @@ var providerTypes = []string{
 	"onetimepin", "azureAD", "saml", "centrify", "facebook", "github", "google-apps", "google", "linkedin", "oidc", "okta", "onelogin", "pingone", "yandex",
 }
 
-// providerSecrets are the members of config that are never shown again.
-var providerSecrets = []string{"client_secret", "api_token"}
+// The secrets among the members of config. writeOnly is never shown again: clients keep what they wrote. Of the other they
+// want to see what they wrote, so it is shown to those who may write it, and api.RedactedSecret to the rest.
+const (
+	writeOnly    = "client_secret"
+	writersShown = "api_token"
+)
 
 func providerPlace(id string) string { return "identity_providers.config/" + id }
 
@@ -80,13 +84,14 @@ func (r *Reader) provider(ctx context.Context, id string) (api.IdentityProvider,
 	return found[0], nil
 }
 
-// redacted is a copy that shows no secret.
+// redacted is a copy that shows no secret, but for what stands in ForWriters.
 func redacted(p api.IdentityProvider) api.IdentityProvider {
 	p.Config = maps.Clone(p.Config)
-	for _, name := range providerSecrets {
-		if v, ok := p.Config[name]; ok && v != "" {
-			p.Config[name] = api.RedactedSecret
-		}
+	delete(p.Config, writeOnly)
+	p.ForWriters = p.Config
+	if v, ok := p.Config[writersShown]; ok && v != "" {
+		p.Config = maps.Clone(p.Config)
+		p.Config[writersShown] = api.RedactedSecret
 	}
 	return p
 }
@@ -113,7 +118,8 @@ func (tx *Tx) CreateIdentityProvider(ctx context.Context, in api.IdentityProvide
 	return p, tx.audit(ctx, "identity_provider.create", "identity_providers", p.ID, p)
 }
 
-// ReplaceIdentityProvider replaces all but ID, type and creation time; a secret written as api.RedactedSecret stays what it is.
+// ReplaceIdentityProvider replaces all but ID, type and creation time; a secret that is written as api.RedactedSecret, and the
+// client's secret also when it is left out, stays what it is.
 func (tx *Tx) ReplaceIdentityProvider(ctx context.Context, id string, in api.IdentityProviderWrite) (api.IdentityProvider, error) {
 	before, err := tx.provider(ctx, id)
 	if err != nil {
@@ -161,14 +167,11 @@ func (tx *Tx) putProvider(ctx context.Context, p *api.IdentityProvider, in api.I
 	if p.Config == nil {
 		p.Config = map[string]any{}
 	}
-	for _, name := range providerSecrets {
-		if p.Config[name] != api.RedactedSecret {
-			continue
-		}
-		if former[name] == nil {
-			return "", "", kind.Field("/config/"+name, "there is no former secret to keep")
-		}
-		p.Config[name] = former[name]
+	if p.SCIMConfig = maps.Clone(in.SCIMConfig); p.SCIMConfig != nil {
+		delete(p.SCIMConfig, "secret") // who serves SCIM gives it out, and nobody here does
+	}
+	if err := keepSecrets(p.Config, former); err != nil {
+		return "", "", err
 	}
 	if err := tx.checkProvider(ctx, p); err != nil {
 		return "", "", err
@@ -187,21 +190,29 @@ func (tx *Tx) putProvider(ctx context.Context, p *api.IdentityProvider, in api.I
 	return tx.store.box.seal(providerPlace(p.ID), raw), string(other), nil
 }
 
+// keepSecrets takes over the former secrets that config does not change.
+func keepSecrets(config, former map[string]any) error {
+	if _, written := config[writeOnly]; !written && former[writeOnly] != nil {
+		config[writeOnly] = former[writeOnly]
+	}
+	for _, name := range []string{writeOnly, writersShown} {
+		if config[name] != api.RedactedSecret {
+			continue
+		}
+		if former[name] == nil {
+			return kind.Field("/config/"+name, "there is no former secret to keep")
+		}
+		config[name] = former[name]
+	}
+	return nil
+}
+
 func (tx *Tx) checkProvider(ctx context.Context, p *api.IdentityProvider) error {
 	if err := checkName(p.Name); err != nil {
 		return err
 	}
 	if !slices.Contains(providerTypes, p.Type) {
 		return kind.Field("/type", "the type must be one of %s", strings.Join(providerTypes, ", "))
-	}
-	// Nothing here receives what a provider would push, so to accept it would promise deprovisioning that never happens.
-	for name, v := range p.SCIMConfig {
-		if v == true {
-			return kind.Field("/scim_config/"+name, "SCIM is not supported")
-		}
-		if name == "secret" && v != "" && v != nil {
-			return kind.Field("/scim_config/secret", "SCIM is not supported")
-		}
 	}
 	switch p.Type {
 	case "onetimepin":

@@ -22,14 +22,18 @@ const (
 	maxPrecedence  = 1<<31 - 1
 )
 
-const networkRuleColumns = `id, name, description, precedence, enabled, action, traffic, identity_rule, device_posture, settings, version, created_at, updated_at`
+const networkRuleColumns = `id, name, description, precedence, enabled, action, traffic, identity_rule, device_posture, settings, version, created_at, updated_at, described`
 
 func scanNetworkRule(rs *sql.Rows) (api.NetworkRule, error) {
 	r := api.NetworkRule{Filters: []string{"l4"}}
-	var settings string
-	if err := rs.Scan(&r.ID, &r.Name, &r.Description, &r.Precedence, &r.Enabled, &r.Action, &r.Traffic, &r.Identity, &r.DevicePosture,
-		&settings, &r.Version, &r.CreatedAt, &r.UpdatedAt); err != nil {
+	var settings, description string
+	var described bool
+	if err := rs.Scan(&r.ID, &r.Name, &description, &r.Precedence, &r.Enabled, &r.Action, &r.Traffic, &r.Identity, &r.DevicePosture,
+		&settings, &r.Version, &r.CreatedAt, &r.UpdatedAt, &described); err != nil {
 		return r, err
+	}
+	if described {
+		r.Description = &description
 	}
 	return r, json.Unmarshal([]byte(settings), &r.RuleSettings)
 }
@@ -88,9 +92,9 @@ func (tx *Tx) CreateNetworkRule(ctx context.Context, in api.NetworkRuleWrite) (a
 	if err := tx.putNetworkRule(ctx, &r, in, all); err != nil {
 		return r, err
 	}
-	if _, err := tx.exec(ctx, `INSERT INTO network_rules (`+networkRuleColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		r.ID, r.Name, r.Description, r.Precedence, flag(r.Enabled), r.Action, r.Traffic, r.Identity, r.DevicePosture, settingsText(&r),
-		r.Version, r.CreatedAt, r.UpdatedAt); err != nil {
+	if _, err := tx.exec(ctx, `INSERT INTO network_rules (`+networkRuleColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		r.ID, r.Name, deref(r.Description), r.Precedence, flag(r.Enabled), r.Action, r.Traffic, r.Identity, r.DevicePosture, settingsText(&r),
+		r.Version, r.CreatedAt, r.UpdatedAt, flag(r.Description != nil)); err != nil {
 		return r, err
 	}
 	return r, tx.changed(ctx, NetworkRules, "network_rule.create", r.ID, r)
@@ -117,9 +121,9 @@ func (tx *Tx) ReplaceNetworkRule(ctx context.Context, id string, in api.NetworkR
 		return r, err
 	}
 	if _, err := tx.exec(ctx, `UPDATE network_rules SET name = $2, description = $3, precedence = $4, enabled = $5, action = $6, traffic = $7,
-		identity_rule = $8, device_posture = $9, settings = $10, version = $11, updated_at = $12 WHERE id = $1`,
-		r.ID, r.Name, r.Description, r.Precedence, flag(r.Enabled), r.Action, r.Traffic, r.Identity, r.DevicePosture, settingsText(&r),
-		r.Version, r.UpdatedAt); err != nil {
+		identity_rule = $8, device_posture = $9, settings = $10, version = $11, updated_at = $12, described = $13 WHERE id = $1`,
+		r.ID, r.Name, deref(r.Description), r.Precedence, flag(r.Enabled), r.Action, r.Traffic, r.Identity, r.DevicePosture, settingsText(&r),
+		r.Version, r.UpdatedAt, flag(r.Description != nil)); err != nil {
 		return r, err
 	}
 	return r, tx.changed(ctx, NetworkRules, "network_rule.update", r.ID, change{before, r})
@@ -140,12 +144,15 @@ func (tx *Tx) DeleteNetworkRule(ctx context.Context, id string) error {
 // putNetworkRule writes in over r and checks the result.
 func (tx *Tx) putNetworkRule(ctx context.Context, r *api.NetworkRule, in api.NetworkRuleWrite, all []api.NetworkRule) error {
 	for from, to := range map[*string]*string{
-		in.Name: &r.Name, in.Description: &r.Description, in.Action: &r.Action,
+		in.Name: &r.Name, in.Action: &r.Action,
 		in.Traffic: &r.Traffic, in.Identity: &r.Identity, in.DevicePosture: &r.DevicePosture,
 	} {
 		if from != nil {
 			*to = *from
 		}
+	}
+	if in.Description != nil {
+		r.Description = in.Description
 	}
 	if in.Precedence != nil {
 		r.Precedence = *in.Precedence
@@ -154,7 +161,7 @@ func (tx *Tx) putNetworkRule(ctx context.Context, r *api.NetworkRule, in api.Net
 		r.Enabled = *in.Enabled
 	}
 	if in.RuleSettings != nil {
-		r.RuleSettings = prune(in.RuleSettings)
+		r.RuleSettings = keptSettings(in.RuleSettings)
 	}
 	if in.Filters != nil {
 		r.Filters = in.Filters
@@ -204,7 +211,7 @@ func checkNetworkRule(r *api.NetworkRule, in api.NetworkRuleWrite) error {
 	if err := checkName(r.Name); err != nil {
 		return err
 	}
-	if err := checkComment("/description", r.Description); err != nil {
+	if err := checkComment("/description", deref(r.Description)); err != nil {
 		return err
 	}
 	switch {
@@ -222,9 +229,9 @@ func checkNetworkRule(r *api.NetworkRule, in api.NetworkRuleWrite) error {
 	return checkSettings(r)
 }
 
-// checkSettings accepts the settings that have a meaning here.
+// checkSettings accepts the settings that have a meaning here, and those that say nothing.
 func checkSettings(r *api.NetworkRule) error {
-	for name, v := range r.RuleSettings {
+	for name, v := range prune(r.RuleSettings) {
 		switch name {
 		case "block_reason":
 			s, ok := v.(string)
@@ -245,8 +252,18 @@ func checkSettings(r *api.NetworkRule) error {
 	return nil
 }
 
-// prune drops what means the same as nothing: false, empty and null members, which one provider sends and another
-// takes for a change when they come back.
+// keptSettings are the settings as they come back. A client that writes nulls spells out every setting there is, so what
+// it says of none means nothing, and another client would take it for a change; one that writes none means what it writes.
+func keptSettings(m map[string]any) map[string]any {
+	for _, v := range m {
+		if v == nil {
+			return prune(m)
+		}
+	}
+	return m
+}
+
+// prune drops what means the same as nothing: false, empty and null members.
 func prune(m map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range m {

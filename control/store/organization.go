@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -21,6 +22,7 @@ const (
 	minSeatExpiration      = 730 * time.Hour
 	maxAuthDomainBytes     = 253
 	maxLookBytes           = 2048
+	maxExemptZones         = 100
 )
 
 // The members of the two free objects.
@@ -62,7 +64,7 @@ func (tx *Tx) CreateOrganization(ctx context.Context, in api.OrganizationWrite) 
 	return tx.putOrganization(ctx, o, in, "organization.create", nil)
 }
 
-// ReplaceOrganization changes what is not nil.
+// ReplaceOrganization replaces all settings; only a name and a domain that are not written stay.
 func (tx *Tx) ReplaceOrganization(ctx context.Context, in api.OrganizationWrite) (api.Organization, error) {
 	o, _, err := tx.Organization(ctx)
 	if err != nil {
@@ -72,26 +74,14 @@ func (tx *Tx) ReplaceOrganization(ctx context.Context, in api.OrganizationWrite)
 }
 
 func (tx *Tx) putOrganization(ctx context.Context, o api.Organization, in api.OrganizationWrite, action string, before *api.Organization) (api.Organization, error) {
-	for to, v := range map[*string]*string{
-		&o.Name: in.Name, &o.AuthDomain: in.AuthDomain, &o.UIReadOnlyReason: in.UIReadOnlyReason, &o.SessionDuration: in.SessionDuration,
-		&o.WARPAuthSessionDuration: in.WARPAuthSessionDuration, &o.UserSeatExpiration: in.UserSeatExpiration,
-	} {
-		if v != nil {
-			*to = *v
-		}
-	}
-	for to, v := range map[**bool]*bool{
-		&o.IsUIReadOnly: in.IsUIReadOnly, &o.AutoRedirectToIdentity: in.AutoRedirectToIdentity, &o.AllowAuthenticateViaWARP: in.AllowAuthenticateViaWARP,
-	} {
-		if v != nil {
-			*to = v
-		}
-	}
-	if in.LoginDesign != nil {
-		o.LoginDesign = in.LoginDesign
-	}
-	if in.CustomPages != nil {
-		o.CustomPages = in.CustomPages
+	o = api.Organization{
+		Name: *cmp.Or(in.Name, &o.Name), AuthDomain: *cmp.Or(in.AuthDomain, &o.AuthDomain),
+		LoginDesign: in.LoginDesign, CustomPages: in.CustomPages,
+		IsUIReadOnly: in.IsUIReadOnly, UIReadOnlyReason: deref(in.UIReadOnlyReason),
+		AutoRedirectToIdentity: in.AutoRedirectToIdentity, AllowAuthenticateViaWARP: in.AllowAuthenticateViaWARP,
+		DenyUnmatchedRequests: in.DenyUnmatchedRequests, DenyUnmatchedExempt: in.DenyUnmatchedExempt,
+		SessionDuration: deref(in.SessionDuration), WARPAuthSessionDuration: deref(in.WARPAuthSessionDuration),
+		UserSeatExpiration: deref(in.UserSeatExpiration), CreatedAt: o.CreatedAt,
 	}
 	o.UpdatedAt = tx.at
 	if err := checkOrganization(&o); err != nil {
@@ -141,6 +131,14 @@ func checkOrganization(o *api.Organization) error {
 	}
 	if err := checkLook("/login_design", o.LoginDesign, designKeys); err != nil {
 		return err
+	}
+	if len(o.DenyUnmatchedExempt) > maxExemptZones {
+		return kind.Field("/deny_unmatched_requests_exempted_zone_names", "at most %d zones can be exempted", maxExemptZones)
+	}
+	for i, zone := range o.DenyUnmatchedExempt {
+		if zone == "" || len(zone) > maxAuthDomainBytes || strings.ContainsFunc(zone, notDomainLetter) {
+			return kind.Field(fmt.Sprintf("/deny_unmatched_requests_exempted_zone_names/%d", i), "a zone is a domain of at most %d letters, digits, dots and hyphens", maxAuthDomainBytes)
+		}
 	}
 	return checkLook("/custom_pages", o.CustomPages, pageKeys)
 }

@@ -75,7 +75,13 @@ func (tx *Tx) identify(ctx context.Context, old []api.Policy, i int, w api.Polic
 		return api.Policy{}, kind.Field(at+"/id", "there is no policy %q, neither in this application nor among the reusable ones", clip(w.ID)).
 			WithHint("write the policy here in full, or make a reusable one at /access/policies")
 	}
-	return p.Policy, err
+	if err != nil {
+		return p.Policy, err
+	}
+	if why := notAttachable(&p); why != "" {
+		return p.Policy, kind.Field(at+"/id", "an infrastructure application cannot have the reusable policy %q: %s", p.Name, why)
+	}
+	return p.Policy, nil
 }
 
 // policy makes a policy from what was written; it keeps the identity of known, if that has one.

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 
+	"weft/access"
 	"weft/api"
 	"weft/internal/kind"
 )
@@ -58,15 +60,19 @@ func (r *Reader) policiesOf(ctx context.Context, applications []string) (map[str
 }
 
 func scanReusable(rs *sql.Rows) (api.ReusablePolicy, error) {
-	r, err := scanPolicy(rs)
+	var options string
+	r, err := scanPolicyAnd(rs, &options)
 	p := api.ReusablePolicy{Policy: r.policy}
 	p.Reusable = true
-	return p, err
+	if err != nil {
+		return p, err
+	}
+	return p, json.Unmarshal([]byte(options), &p.PolicyOptions)
 }
 
 // reusablePolicies reads those that w selects, by creation, with how many applications each has.
 func (r *Reader) reusablePolicies(ctx context.Context, w *where) ([]api.ReusablePolicy, error) {
-	all, err := collect(ctx, r.q, scanReusable, `SELECT '', `+reusableColumns+` FROM reusable_policies`+w.String()+` ORDER BY created_at, id`, w.args...)
+	all, err := collect(ctx, r.q, scanReusable, `SELECT '', `+reusableColumns+`, options FROM reusable_policies`+w.String()+` ORDER BY created_at, id`, w.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -109,12 +115,11 @@ func (r *Reader) ReusablePolicy(ctx context.Context, id string) (api.ReusablePol
 }
 
 // CreateReusablePolicy adds one. Its precedence and ID are not the writer's to choose.
-func (tx *Tx) CreateReusablePolicy(ctx context.Context, w api.PolicyWrite) (api.ReusablePolicy, error) {
-	return tx.addReusable(ctx, tx.policy(api.Policy{}, w), "reusable_policy.create")
+func (tx *Tx) CreateReusablePolicy(ctx context.Context, w api.ReusablePolicyWrite) (api.ReusablePolicy, error) {
+	return tx.addReusable(ctx, api.ReusablePolicy{Policy: tx.policy(api.Policy{}, w.PolicyWrite), PolicyOptions: w.PolicyOptions}, "reusable_policy.create")
 }
 
-func (tx *Tx) addReusable(ctx context.Context, in api.Policy, action string) (api.ReusablePolicy, error) {
-	p := api.ReusablePolicy{Policy: in}
+func (tx *Tx) addReusable(ctx context.Context, p api.ReusablePolicy, action string) (api.ReusablePolicy, error) {
 	p.Reusable, p.Precedence = true, 0
 	n, err := tx.count(ctx, `reusable_policies`, &where{})
 	if err != nil {
@@ -123,33 +128,37 @@ func (tx *Tx) addReusable(ctx context.Context, in api.Policy, action string) (ap
 	if n >= maxReusablePolicies {
 		return p, kind.New(kind.Limit, "the account has reached its limit of %d reusable policies", maxReusablePolicies)
 	}
-	if err := tx.checkReusable(ctx, &p.Policy); err != nil {
+	if err := tx.checkReusable(ctx, &p); err != nil {
 		return p, err
 	}
-	text, err := policyText(&p.Policy)
+	text, err := reusableText(&p)
 	if err != nil {
 		return p, err
 	}
-	if _, err := tx.exec(ctx, `INSERT INTO reusable_policies (id, name, decision, include_rules, exclude_rules, require_rules, connection_rules, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, p.ID, p.Name, p.Decision, text[0], text[1], text[2], text[3], p.CreatedAt, p.UpdatedAt); err != nil {
+	if _, err := tx.exec(ctx, `INSERT INTO reusable_policies (id, name, decision, include_rules, exclude_rules, require_rules, connection_rules, options, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, p.ID, p.Name, p.Decision, text[0], text[1], text[2], text[3], text[4], p.CreatedAt, p.UpdatedAt); err != nil {
 		return p, err
 	}
 	return p, tx.audit(ctx, action, reusableType, p.ID, p)
 }
 
 // ReplaceReusablePolicy replaces all but ID and creation time, in all applications at once.
-func (tx *Tx) ReplaceReusablePolicy(ctx context.Context, id string, w api.PolicyWrite) (api.ReusablePolicy, error) {
+func (tx *Tx) ReplaceReusablePolicy(ctx context.Context, id string, w api.ReusablePolicyWrite) (api.ReusablePolicy, error) {
 	before, err := tx.ReusablePolicy(ctx, id)
 	if err != nil {
 		return before, err
 	}
 	p := before
-	p.Policy = tx.policy(before.Policy, w)
+	p.Policy, p.PolicyOptions = tx.policy(before.Policy, w.PolicyWrite), w.PolicyOptions
 	p.Reusable, p.Precedence = true, 0
-	if err := tx.checkReusable(ctx, &p.Policy); err != nil {
+	if err := tx.checkReusable(ctx, &p); err != nil {
 		return p, err
 	}
-	text, err := policyText(&p.Policy)
+	if why := notAttachable(&p); why != "" && p.AppCount > 0 {
+		return p, kind.New(kind.Invalid, "policy %q cannot be so while %d infrastructure applications have it: %s", p.Name, p.AppCount, why).
+			WithHint("take it out of them first")
+	}
+	text, err := reusableText(&p)
 	if err != nil {
 		return p, err
 	}
@@ -158,7 +167,7 @@ func (tx *Tx) ReplaceReusablePolicy(ctx context.Context, id string, w api.Policy
 		return p, err
 	}
 	if _, err := tx.exec(ctx, `UPDATE reusable_policies SET name = $2, decision = $3, include_rules = $4, exclude_rules = $5, require_rules = $6, connection_rules = $7,
-		updated_at = $8 WHERE id = $1`, id, p.Name, p.Decision, text[0], text[1], text[2], text[3], p.UpdatedAt); err != nil {
+		options = $8, updated_at = $9 WHERE id = $1`, id, p.Name, p.Decision, text[0], text[1], text[2], text[3], text[4], p.UpdatedAt); err != nil {
 		return p, err
 	}
 	if err := tx.touchApplications(ctx, apps); err != nil {
@@ -231,7 +240,7 @@ func (tx *Tx) MakePolicyReusable(ctx context.Context, application, id string) (a
 	if a.Policies[i].Reusable {
 		return api.Policy{}, kind.New(kind.Invalid, "policy %q is reusable already", a.Policies[i].Name)
 	}
-	if _, err := tx.addReusable(ctx, a.Policies[i], "reusable_policy.make"); err != nil {
+	if _, err := tx.addReusable(ctx, api.ReusablePolicy{Policy: a.Policies[i]}, "reusable_policy.make"); err != nil {
 		return api.Policy{}, err
 	}
 	before := a
@@ -240,13 +249,26 @@ func (tx *Tx) MakePolicyReusable(ctx context.Context, application, id string) (a
 	return a.Policies[i], tx.saveApplication(ctx, before, &a, "application.update")
 }
 
+// reusableText is what the columns of JSON hold.
+func reusableText(p *api.ReusablePolicy) ([5]string, error) {
+	text, err := policyText(&p.Policy)
+	if err != nil {
+		return [5]string{}, err
+	}
+	options, err := json.Marshal(p.PolicyOptions)
+	return [5]string{text[0], text[1], text[2], text[3], string(options)}, err
+}
+
 // checkReusable checks a policy by itself.
-func (tx *Tx) checkReusable(ctx context.Context, p *api.Policy) error {
-	d, err := domainPolicy(*p)
+func (tx *Tx) checkReusable(ctx context.Context, p *api.ReusablePolicy) error {
+	if err := checkPolicyOptions(p); err != nil {
+		return err
+	}
+	d, err := domainPolicy(p.Policy)
 	if err != nil {
 		return err
 	}
-	d.Precedence = 0
+	d.Precedence, d.Decision = 0, access.DecisionAllow // the decision was checked
 	if err := d.Validate(); err != nil {
 		return err
 	}

@@ -109,18 +109,15 @@ func (tx *Tx) CreateTunnel(ctx context.Context, name, configSource string, secre
 		ID: newID(), AccountTag: tx.store.account.ID, Name: name, CreatedAt: tx.at, TunnelType: TunnelType, Status: "inactive",
 		Connections: []api.TunnelConn{}, Metadata: map[string]any{}, ConfigSource: configSource, RemoteConfig: configSource == "cloudflare",
 	}
-	if err := checkName(name); err != nil {
+	if err := checkTunnelName(name); err != nil {
 		return t, err
-	}
-	if _, err := uuid.Parse(name); err == nil {
-		return t, kind.Field("/name", "the name of a tunnel cannot have the form of a UUID")
 	}
 	if secret == nil {
 		secret = make([]byte, api.MinTunnelSecretBytes)
 		_, _ = rand.Read(secret)
 	}
-	if len(secret) < api.MinTunnelSecretBytes || len(secret) > api.MaxTunnelSecretBytes {
-		return t, kind.Field("/tunnel_secret", "the secret is not %d to %d bytes", api.MinTunnelSecretBytes, api.MaxTunnelSecretBytes)
+	if err := checkTunnelSecret(secret); err != nil {
+		return t, err
 	}
 	other, ok, err := one(ctx, tx.q, tx.scanTunnel, `SELECT `+tunnelColumns+` FROM tunnels WHERE name_key = $1 AND deleted_at IS NULL`, nameKey(name))
 	if err != nil {
@@ -177,29 +174,87 @@ func (r *Reader) AuthenticateConnector(ctx context.Context, tok api.ConnectorTok
 	return t, nil
 }
 
-// RenameTunnel changes the name.
-func (tx *Tx) RenameTunnel(ctx context.Context, id, name string) (api.Tunnel, error) {
+// TunnelChange is what an update of a tunnel changes; what is nil stays.
+type TunnelChange struct {
+	Name   *string
+	Secret []byte
+}
+
+// tunnelAudit is a tunnel in the audit log, which never holds the secret itself.
+type tunnelAudit struct {
+	api.Tunnel
+	SecretChanged bool `json:"secret_changed,omitempty"`
+}
+
+// UpdateTunnel changes name and secret. With another secret the tokens made before are refused, and connectors that came
+// with one are cut: by control and by the gateways, when they hear of the change.
+func (tx *Tx) UpdateTunnel(ctx context.Context, id string, ch TunnelChange) (api.Tunnel, error) {
 	t, err := tx.Tunnel(ctx, id)
 	if err != nil {
 		return t, err
 	}
-	if err := checkName(name); err != nil {
-		return t, err
+	before, after := tunnelAudit{Tunnel: t}, tunnelAudit{}
+	if ch.Name != nil {
+		if err := tx.renameTunnel(ctx, &t, *ch.Name); err != nil {
+			return t, err
+		}
+	}
+	if ch.Secret != nil {
+		if after.SecretChanged, err = tx.setTunnelSecret(ctx, id, ch.Secret); err != nil {
+			return t, err
+		}
+	}
+	after.Tunnel = t
+	return t, tx.changed(ctx, Tunnels, "tunnel.update", id, change{before, after})
+}
+
+func (tx *Tx) renameTunnel(ctx context.Context, t *api.Tunnel, name string) error {
+	if err := checkTunnelName(name); err != nil {
+		return err
 	}
 	other, ok, err := one(ctx, tx.q, tx.scanTunnel, `SELECT `+tunnelColumns+` FROM tunnels
-		WHERE name_key = $1 AND id <> $2 AND deleted_at IS NULL`, nameKey(name), id)
+		WHERE name_key = $1 AND id <> $2 AND deleted_at IS NULL`, nameKey(name), t.ID)
 	if err != nil {
-		return t, err
+		return err
 	}
 	if ok {
-		return t, kind.New(kind.Conflict, "the name %q already belongs to tunnel %q (%s)", name, other.Name, other.ID)
+		return kind.New(kind.Conflict, "the name %q already belongs to tunnel %q (%s)", name, other.Name, other.ID)
 	}
-	before := t
 	t.Name = name
-	if _, err := tx.exec(ctx, `UPDATE tunnels SET name = $1, name_key = $2 WHERE id = $3`, name, nameKey(name), id); err != nil {
-		return t, err
+	_, err = tx.exec(ctx, `UPDATE tunnels SET name = $1, name_key = $2 WHERE id = $3`, name, nameKey(name), t.ID)
+	return err
+}
+
+// setTunnelSecret reports whether the secret is another than before.
+func (tx *Tx) setTunnelSecret(ctx context.Context, id string, secret []byte) (bool, error) {
+	if err := checkTunnelSecret(secret); err != nil {
+		return false, err
 	}
-	return t, tx.changed(ctx, Tunnels, "tunnel.update", id, change{before, t})
+	former, err := tx.TunnelSecret(ctx, id)
+	if err != nil || subtle.ConstantTimeCompare(former, secret) == 1 {
+		return false, err
+	}
+	sum := sha256.Sum256(secret)
+	_, err = tx.exec(ctx, `UPDATE tunnels SET secret_hash = $1, secret_sealed = $2 WHERE id = $3`,
+		hex.EncodeToString(sum[:]), tx.store.box.seal(tunnelPlace(id), secret), id)
+	return true, err
+}
+
+func checkTunnelName(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if _, err := uuid.Parse(name); err == nil {
+		return kind.Field("/name", "the name of a tunnel cannot have the form of a UUID")
+	}
+	return nil
+}
+
+func checkTunnelSecret(secret []byte) error {
+	if len(secret) < api.MinTunnelSecretBytes || len(secret) > api.MaxTunnelSecretBytes {
+		return kind.Field("/tunnel_secret", "the secret is not %d to %d bytes", api.MinTunnelSecretBytes, api.MaxTunnelSecretBytes)
+	}
+	return nil
 }
 
 // DeleteTunnel refuses while routes lead to the tunnel, and names them, unless they are to be deleted with it.

@@ -42,6 +42,9 @@ func Decode(raw []byte, v any, ignore ...string) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
+	if key, ok := unknownField(err); ok {
+		return kind.Field(place(raw, key), "the field %q is unknown", clip(key))
+	}
 	if e, ok := errors.AsType[*kind.Error](explain(err)); ok && e.Pointer == "" {
 		return blame(raw, v, e)
 	}
@@ -221,12 +224,50 @@ func explain(err error) error {
 	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return kind.New(kind.Invalid, "the body is not valid JSON at byte %d", s.Offset).WithCause(err)
 	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		if key, unquoteErr := strconv.Unquote(name); unquoteErr == nil {
-			return kind.Field("/"+escape(key), "the field %q is unknown", clip(key))
+	return kind.New(kind.Invalid, "the body is not valid JSON").WithCause(err)
+}
+
+// unknownField is the key of which encoding/json says that no field takes it.
+func unknownField(err error) (string, bool) {
+	if err == nil {
+		return "", false
+	}
+	quoted, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !ok {
+		return "", false
+	}
+	key, err := strconv.Unquote(quoted)
+	return key, err == nil
+}
+
+// place points to a key, of which encoding/json does not say where it stands: to the one place where it does, or, when it
+// stands at several, to none deeper than the top.
+func place(raw []byte, key string) string {
+	var v any
+	if json.Unmarshal(raw, &v) == nil {
+		if found := places(nil, v, key, ""); len(found) == 1 {
+			return found[0]
 		}
 	}
-	return kind.New(kind.Invalid, "the body is not valid JSON").WithCause(err)
+	return "/" + escape(key)
+}
+
+// places appends where key stands in v, which is at a place itself.
+func places(to []string, v any, key, at string) []string {
+	switch x := v.(type) {
+	case []any:
+		for i := range x {
+			to = places(to, x[i], key, at+"/"+strconv.Itoa(i))
+		}
+	case map[string]any:
+		for k := range x {
+			if k == key {
+				to = append(to, at+"/"+escape(k))
+			}
+			to = places(to, x[k], key, at+"/"+escape(k))
+		}
+	}
+	return to
 }
 
 func escape(key string) string {

@@ -14,7 +14,7 @@ import (
 // reusablePoliciesAreShared: one policy in two applications is one policy, and stays while either has it.
 func reusablePoliciesAreShared(t *testing.T, f *fixture) {
 	t.Helper()
-	body := api.PolicyWrite{Name: "ops", Decision: "allow", Include: []access.Rule{access.EmailRule("a@b.c")}}
+	body := api.ReusablePolicyWrite{PolicyWrite: api.PolicyWrite{Name: "ops", Decision: "allow", Include: []access.Rule{access.EmailRule("a@b.c")}}}
 	var p api.ReusablePolicy
 	f.write(t, func(tx *store.Tx) (err error) {
 		p, err = tx.CreateReusablePolicy(f.ctx, body)
@@ -156,7 +156,7 @@ func providerSecretsStay(t *testing.T, f *fixture) {
 		p, err = tx.CreateIdentityProvider(f.ctx, in)
 		return err
 	})
-	if p.Config["client_secret"] != api.RedactedSecret {
+	if p.Config["client_secret"] != nil {
 		t.Errorf("made %+v", p)
 	}
 	f.write(t, func(tx *store.Tx) (err error) {
@@ -165,7 +165,7 @@ func providerSecretsStay(t *testing.T, f *fixture) {
 	})
 	f.read(t, func(r *store.Reader) error {
 		all, err := r.IdentityProviders(f.ctx)
-		if len(all) != 1 || all[0].Config["client_secret"] != api.RedactedSecret || all[0].Config["client_id"] != "a" {
+		if len(all) != 1 || all[0].Config["client_secret"] != nil || all[0].Config["client_id"] != "a" {
 			t.Errorf("providers %+v", all)
 		}
 		return err

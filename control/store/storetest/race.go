@@ -227,7 +227,8 @@ func namesRaces() []rule {
 			t.Helper()
 			rename := func(x api.Tunnel) writer {
 				return func(tx *store.Tx) error {
-					_, err := tx.RenameTunnel(f.ctx, x.ID, fmt.Sprintf("renamed-%d", round))
+					name := fmt.Sprintf("renamed-%d", round)
+					_, err := tx.UpdateTunnel(f.ctx, x.ID, store.TunnelChange{Name: &name})
 					return err
 				}
 			}
