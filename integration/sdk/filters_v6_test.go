@@ -267,9 +267,9 @@ func TestV6_ListAndProviderFilters(t *testing.T) {
 	}
 	effects(t, lists, row[L]{what: "none", want: "a b"}, row[L]{what: "type", params: L{Type: cf.F(zt.GatewayListListParamsTypeEmail)}, want: "b"})
 
-	for _, name := range []string{"one", "two", "three"} {
+	for i, name := range []string{"one", "two", "three"} {
 		must(c.IdentityProviders.New(ctx, zt.IdentityProviderNewParams{AccountID: account, IdentityProvider: zt.IdentityProviderAccessGitHubParam{
-			Name: cf.F(name), Type: cf.F(zt.IdentityProviderTypeGitHub), Config: cf.F(zt.GenericOAuthConfigParam{ClientID: cf.F("id"), ClientSecret: cf.F("hush")}),
+			Name: cf.F(name), Type: cf.F(zt.IdentityProviderTypeGitHub), SCIMConfig: cf.F(zt.IdentityProviderSCIMConfigParam{Enabled: cf.F(i == 1)}), Config: cf.F(zt.GenericOAuthConfigParam{ClientID: cf.F("id"), ClientSecret: cf.F("hush")}),
 		}}))
 	}
 	type I = zt.IdentityProviderListParams
@@ -283,7 +283,7 @@ func TestV6_ListAndProviderFilters(t *testing.T) {
 	}
 	effects(t, providers,
 		row[I]{what: "none", want: "one two three"},
-		row[I]{what: "with SCIM", params: I{SCIMEnabled: cf.F("true")}, want: ""},
+		row[I]{what: "with SCIM", params: I{SCIMEnabled: cf.F("true")}, want: "two"},
 		row[I]{what: "the second page", params: I{PerPage: cf.F(int64(2)), Page: cf.F(int64(2))}, want: "three"},
 	)
 }

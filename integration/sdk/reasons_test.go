@@ -17,6 +17,7 @@ const (
 	noBilling   = "nothing is paid for"
 	noHTTP      = "of web applications; Weft has infrastructure applications"
 	noCA        = "an infrastructure application has the CA of the account (GatewayCA)"
+	noSCIM      = "users come from enrolments; what is said of SCIM is kept and does nothing"
 	noProxy     = "of the web and DNS proxy"
 	noScan      = "of the scan of contents"
 	noProbes    = "of the monitoring of users' experience; `warp-cli diag` and `weft probe` look for what is wrong"
@@ -68,7 +69,7 @@ var notDriven = map[string]string{
 	"ZeroTrust.Access.Certificates":                   noMTLS,
 	"ZeroTrust.Access.CustomPages":                    noHTTP,
 	"ZeroTrust.Access.Keys":                           noHTTP,
-	"ZeroTrust.Access.Logs.SCIM":                      "there is no SCIM",
+	"ZeroTrust.Access.Logs.SCIM":                      noSCIM,
 	"ZeroTrust.Access.Tags":                           noHTTP,
 	"ZeroTrust.ConnectivitySettings":                  noProxy,
 	"ZeroTrust.DEX":                                   noProbes,
@@ -91,7 +92,7 @@ var notDriven = map[string]string{
 	"ZeroTrust.Gateway.Pacfiles":                      noProxy,
 	"ZeroTrust.Gateway.ProxyEndpoints":                noProxy,
 	"ZeroTrust.Gateway.Rules.ResetExpiration":         "a rule does not expire; one that should is refused",
-	"ZeroTrust.IdentityProviders.SCIM":                "there is no SCIM",
+	"ZeroTrust.IdentityProviders.SCIM":                noSCIM,
 	"ZeroTrust.Networks.HostnameRoutes":               "routes are prefixes; targets have names",
 	"ZeroTrust.Networks.Subnets":                      noWARPPeers,
 	"ZeroTrust.Organizations.DOH":                     noProxy,
