@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"weft/api"
@@ -34,8 +35,19 @@ func (c *Control) accountEndpoints(to map[string]serveFunc) {
 		if err != nil {
 			return answer{}, err
 		}
-		return slicePage([]api.Membership{{ID: q.token.ID, Status: "accepted", Account: c.account(), Roles: q.token.Permissions, Permissions: map[string]any{}}}, p), nil
+		list := []api.Membership{{ID: q.token.ID, Status: "accepted", Account: c.account(), Roles: q.token.Permissions, Permissions: map[string]any{}}}
+		return slicePage(slices.DeleteFunc(list, func(m api.Membership) bool { return !q.wants(m) }), p), nil
 	}
+}
+
+// wants reports whether the filters of the list leave a membership in.
+func (q *call) wants(m api.Membership) bool {
+	for name, is := range map[string]string{"name": m.Account.Name, "account.name": m.Account.Name, "status": m.Status} {
+		if v := q.query.Get(name); v != "" && !strings.EqualFold(v, is) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *Control) account() api.Account {

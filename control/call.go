@@ -304,12 +304,15 @@ const (
 	maxPage        = 1_000_000
 )
 
-func (q *call) page() (store.Page, error) {
+func (q *call) page() (store.Page, error) { return q.pageOf(defaultPerPage) }
+
+// pageOf is page with a size of one's own for who names none.
+func (q *call) pageOf(preset int) (store.Page, error) {
 	number, err := q.queryInt("page", 1, 1, maxPage)
 	if err != nil {
 		return store.Page{}, err
 	}
-	size, err := q.queryInt("per_page", defaultPerPage, 1, maxPerPage)
+	size, err := q.queryInt("per_page", preset, 1, maxPerPage)
 	return store.Page{Number: number, Size: size}, err
 }
 

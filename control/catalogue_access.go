@@ -78,6 +78,6 @@ func accountCatalogue() catalogue {
 		"GET /client/v4/accounts":           {what: "List the accounts of the token: one", out: api.Account{}, list: openapi.Paged, query: text("name")},
 		"GET /client/v4/accounts/{account}": {what: "Read the account", out: api.Account{}},
 		"GET /client/v4/user":               {what: "Say what stands in for the user: the token", out: api.TokenUser{}},
-		"GET /client/v4/memberships":        {what: "List the memberships of the token: one", out: api.Membership{}, list: openapi.Paged},
+		"GET /client/v4/memberships":        {what: "List the memberships of the token: one", out: api.Membership{}, list: openapi.Paged, query: text("name", "account.name", "status")},
 	}
 }

@@ -51,7 +51,7 @@ func profileCatalogue() catalogue {
 			"GET " + path + "/include":             {what: "List what " + noun + " takes into the tunnel", out: api.SplitTunnel{}, list: openapi.Whole},
 			"PUT " + path + "/include":             {what: "Replace what " + noun + " takes into the tunnel", in: []api.SplitTunnel{}, bodyOptional: true, out: api.SplitTunnel{}, list: openapi.Whole, query: reset},
 			"GET " + path + "/fallback_domains":    {what: "List the domains that others resolve for " + noun, out: api.FallbackDomain{}, list: openapi.Whole},
-			"DELETE " + path + "/fallback_domains": {what: "Put the domains that others resolve for " + noun + " back", out: api.FallbackDomain{}, list: openapi.Whole},
+			"DELETE " + path + "/fallback_domains": {what: "Put the domains that others resolve for " + noun + " back", out: api.FallbackDomain{}, list: openapi.Whole, query: reset},
 			"PUT " + path + "/fallback_domains":    {what: "Replace the domains that others resolve for " + noun, in: []api.FallbackDomain{}, bodyOptional: true, out: api.FallbackDomain{}, list: openapi.Whole, query: reset},
 		})
 	}

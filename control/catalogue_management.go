@@ -34,17 +34,20 @@ func networkCatalogue() catalogue {
 		tunnels  = "~/cfd_tunnel"
 	)
 	all := entriesOf(networks, "virtual network", openapi.Whole, api.VirtualNetworkWrite{}, api.VirtualNetwork{}, api.VirtualNetwork{}, "PATCH",
-		params(text("id", "name"), kinds("boolean", "is_default", "is_default_network", "is_deleted"))...)
+		params(text("id", "name"), kinds("boolean", "is_default", "is_default_network", "is_deleted"),
+			[]openapi.Parameter{{Name: "page", Type: "integer", What: "without it and per_page the list is whole"}, {Name: "per_page", Type: "integer", What: "1 to 1000"}})...)
+	types := []openapi.Parameter{{Name: "tun_types", Repeated: true, What: "or separated by commas; only cfd_tunnel has any"}}
 	all.with(entriesOf(routes, "route", openapi.Paged, api.RouteWrite{}, api.Route{}, api.Route{}, "PATCH", params(
 		text("route_id", "tunnel_id", "virtual_network_id", "comment"), kinds("boolean", "is_deleted"), kinds("prefix", "network_subset", "network_superset"),
-		kinds("time", "existed_at"), []openapi.Parameter{{Name: "tun_types", Repeated: true, What: "or separated by commas; only cfd_tunnel has any"}})...))
-	all.with(entriesOf(tunnels, "tunnel", openapi.Paged, tunnelInput{}, api.Tunnel{}, api.Tunnel{}, "PATCH",
-		params(text("name", "uuid", "include_prefix", "exclude_prefix"), kinds("boolean", "is_deleted"), kinds("time", "existed_at", "was_active_at", "was_inactive_at"),
-			[]openapi.Parameter{{Name: "status", Enum: []string{"inactive", "degraded", "healthy", "down"}}})...))
+		kinds("time", "existed_at"), types)...))
+	ofTunnels := params(text("name", "uuid", "include_prefix", "exclude_prefix"), kinds("boolean", "is_deleted"), kinds("time", "existed_at", "was_active_at", "was_inactive_at"),
+		[]openapi.Parameter{{Name: "status", Enum: []string{"inactive", "degraded", "healthy", "down"}}}, types)
+	all.with(entriesOf(tunnels, "tunnel", openapi.Paged, tunnelInput{}, api.Tunnel{}, api.Tunnel{}, "PATCH", ofTunnels...))
 	return all.with(catalogue{
+		"GET ~/tunnels":                           {what: "List the tunnels of every type: there is one type", out: api.Tunnel{}, list: openapi.Paged, query: ofTunnels},
 		"POST " + routes + "/network/{network}":   {what: "Create a route (older form)", in: api.RouteWrite{}, out: api.Route{}},
-		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, out: api.Route{}, query: text("virtual_network_id", "tunnel_id")},
-		"DELETE " + routes + "/network/{network}": {what: "Delete a route by its prefix", out: api.Route{}, query: text("virtual_network_id", "tunnel_id")},
+		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, bodyOptional: true, out: api.Route{}, query: text("virtual_network_id", "tunnel_id", "tun_type")},
+		"DELETE " + routes + "/network/{network}": {what: "Delete a route by its prefix", out: api.Route{}, query: text("virtual_network_id", "tunnel_id", "tun_type")},
 		"GET " + routes + "/ip/{addr}": {
 			what: "Find the route that leads to an address", out: api.Route{}, query: params(text("virtual_network_id"), kinds("boolean", "default_virtual_network_fallback")),
 		},
@@ -76,7 +79,7 @@ func applicationCatalogue() catalogue {
 		"DELETE ~/access/gateway_ca/{id}":            {what: "Delete the SSH CA", out: deletedID{}},
 		"GET ~/access/users":                         {what: "List the users", out: api.User{}, list: openapi.Paged, query: text("email", "name", "search")},
 		"GET ~/access/users/{id}":                    {what: "Read a user", out: api.User{}},
-		"POST ~/access/organizations/revoke_user":    {what: "Revoke a user with all devices", in: api.RevokeUser{}, out: true},
+		"POST ~/access/organizations/revoke_user":    {what: "Revoke a user with all devices", in: api.RevokeUser{}, out: true, query: []openapi.Parameter{{Name: "devices", Type: "boolean", What: "makes no difference"}}},
 		"GET /client/v4/user/tokens/verify":          {what: "Say whether the token of the request is good", out: api.TokenStatus{}},
 		"GET ~/tokens/verify":                        {what: "Say whether the token of the request is good", out: api.TokenStatus{}},
 	})
@@ -105,11 +108,11 @@ func deviceCatalogue() catalogue {
 		"POST ~/devices/revoke":                       {what: "Revoke registrations (older form)", in: []string{}},
 		"POST ~/devices/unrevoke":                     {what: "Take a revocation back (older form)", in: []string{}},
 		"GET ~/devices/registrations":                 {what: "List the registrations", out: api.Registration{}, list: openapi.Cursor, query: ofRegistrations},
-		"GET ~/devices/registrations/{id}":            {what: "Read a registration", out: api.Registration{}},
+		"GET ~/devices/registrations/{id}":            {what: "Read a registration", out: api.Registration{}, query: text("include")},
 		"POST ~/devices/registrations/revoke":         {what: "Revoke registrations", query: named},
 		"POST ~/devices/registrations/unrevoke":       {what: "Take a revocation back", query: named},
 		"GET ~/devices/physical-devices":              {what: "List the devices", out: api.PhysicalDevice{}, list: openapi.Cursor, query: ofDevices},
-		"GET ~/devices/physical-devices/{id}":         {what: "Read a device", out: api.PhysicalDevice{}},
+		"GET ~/devices/physical-devices/{id}":         {what: "Read a device", out: api.PhysicalDevice{}, query: text("include")},
 		"POST ~/devices/physical-devices/{id}/revoke": {what: "Revoke a device"},
 	}
 }

@@ -131,7 +131,8 @@ const apiIntroduction = `# The API
 
 Everything that ` + "`weft control`" + ` serves, made by ` + "`go test ./control -update`" + ` from the table of endpoints; a test holds it to the router, and each row to a
 test that had an answer of success from it. The same table makes the OpenAPI 3.1 document at ` + "`GET /openapi.json`" + `, to which every answer of
-every test is compared. How to use it with Terraform: [terraform](terraform.md).
+every test is compared. How to use it with Terraform: [terraform](terraform.md);
+with cloudflare-go, method by method: [the Go SDKs](sdk.md).
 
 - **Envelope.** ` + "`{\"success\", \"errors\", \"messages\", \"result\"}`" + `, and ` + "`result_info`" + ` with lists. ` + "`messages`" + ` is always empty.
 - **Refusals** have an HTTP status, an integer code, a message, often a hint, and a pointer to the field (` + "`source.pointer`" + `, RFC 6901). Nothing is
@@ -140,7 +141,7 @@ every test is compared. How to use it with Terraform: [terraform](terraform.md).
 - **Two administrators.** Every GET answers with a strong ETag. PUT, PATCH and DELETE with ` + "`If-Match`" + ` are refused with 412 when the object is another one by
   now, checked inside the transaction of the write; without it nothing changes for anybody. GET with ` + "`If-None-Match`" + ` answers 304. A path
   that cannot be read (a batch, a route by its prefix) refuses a condition with 400 rather than ignoring it.
-- **Lists** take ` + "`page`" + ` (from 1) and ` + "`per_page`" + ` (1 to 1000, 50 by default); past the end the result is empty. Unknown parameters are ignored.
+- **Lists** take ` + "`page`" + ` (from 1) and ` + "`per_page`" + ` (1 to 1000; 50 by default, 1000 for routes); past the end the result is empty. Unknown parameters are ignored.
 - **Bodies** are JSON of at most 1 MiB and 32 levels, each key once. An unknown field is refused, but for those that a client sends back from an answer.
   A content type other than JSON is 415.
 - **Secrets** appear once: in the answer that makes them. Only the token of a tunnel is shown again, to whoever may write tunnels.

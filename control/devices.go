@@ -101,13 +101,43 @@ func (c *Control) getDevice(ctx context.Context, q *call) (answer, error) {
 }
 
 func (c *Control) getRegistration(ctx context.Context, q *call) (answer, error) {
-	d, err := c.device(ctx, q)
-	return answer{result: registration(d)}, err
+	return oneDevice(ctx, c, q, includedRegistration)
 }
 
 func (c *Control) getPhysicalDevice(ctx context.Context, q *call) (answer, error) {
+	return oneDevice(ctx, c, q, includedDevice)
+}
+
+// oneDevice is the device that the path names, with what the query includes.
+func oneDevice[T any](ctx context.Context, c *Control, q *call, render func(v *view, d store.Device, include []string) T) (answer, error) {
 	d, err := c.device(ctx, q)
-	return answer{result: physicalDevice(d)}, err
+	if err != nil {
+		return answer{}, err
+	}
+	v, err := c.hub.at(ctx, q.revision)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{result: render(v, d, q.included())}, nil
+}
+
+// included are the parts that an answer has only when it is asked for them.
+func (q *call) included() []string { return strings.Split(q.query.Get("include"), ",") }
+
+func includedRegistration(v *view, d store.Device, include []string) api.Registration {
+	r := registration(d)
+	if slices.Contains(include, "policy") {
+		r.Policy = v.profileOf(d.ID)
+	}
+	return r
+}
+
+func includedDevice(v *view, d store.Device, include []string) api.PhysicalDevice {
+	p := physicalDevice(d)
+	if slices.Contains(include, "last_seen_registration.policy") {
+		p.LastSeenRegistration = &api.LastSeenRegistration{Policy: v.profileOf(d.ID)}
+	}
+	return p
 }
 
 // cursorInfo counts a page of a cursor list; an empty cursor ends it.
@@ -127,13 +157,7 @@ type deviceList[T any] struct {
 
 func (c *Control) listRegistrations(ctx context.Context, q *call) (answer, error) {
 	return cursorPage(ctx, c, q, deviceList[api.Registration]{
-		render: func(v *view, d store.Device, include []string) api.Registration {
-			r := registration(d)
-			if slices.Contains(include, "policy") {
-				r.Policy = v.profileOf(d.ID)
-			}
-			return r
-		},
+		render: includedRegistration,
 		orders: map[string]store.DeviceOrder{"id": "", "user.name": store.ByUserName, "user.email": store.ByUserEmail, "last_seen_at": store.ByLastSeen, "created_at": store.ByCreation},
 		status: func(q *call) (string, error) { return oneOf(q, "status", "active", "revoked", "all") },
 	})
@@ -141,13 +165,7 @@ func (c *Control) listRegistrations(ctx context.Context, q *call) (answer, error
 
 func (c *Control) listPhysicalDevices(ctx context.Context, q *call) (answer, error) {
 	return cursorPage(ctx, c, q, deviceList[api.PhysicalDevice]{
-		render: func(v *view, d store.Device, include []string) api.PhysicalDevice {
-			p := physicalDevice(d)
-			if slices.Contains(include, "last_seen_registration.policy") {
-				p.LastSeenRegistration = &api.LastSeenRegistration{Policy: v.profileOf(d.ID)}
-			}
-			return p
-		},
+		render: includedDevice,
 		orders: map[string]store.DeviceOrder{
 			"id": "", "name": store.ByDeviceName, "client_version": store.ByDeviceVersion, "last_seen_user.email": store.ByUserEmail,
 			"last_seen_at": store.ByLastSeen, "active_registrations": store.ByState, "created_at": store.ByCreation,
@@ -199,7 +217,7 @@ func cursorPage[T any](ctx context.Context, c *Control, q *call, list deviceList
 	if err != nil {
 		return answer{}, err
 	}
-	include := strings.Split(q.query.Get("include"), ",")
+	include := q.included()
 	out, last, more := []T{}, store.DevicePlace{}, false
 	err = c.eachDevice(ctx, f, size+1, func(d store.PlacedDevice) {
 		if len(out) == size {

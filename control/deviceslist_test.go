@@ -94,6 +94,16 @@ func TestDevices_FiltersOrdersAndCursors(t *testing.T) {
 	if p, _ := r.list[0]["last_seen_registration"].(map[string]any); p["policy"] == nil {
 		t.Errorf("%s", r.raw)
 	}
+	one := text(r.list[0], "id")
+	for path, part := range map[string]string{"registrations/" + one + "?include=policy": "policy", "physical-devices/" + one + "?include=last_seen_registration.policy": "last_seen_registration"} {
+		if r := c.good(t, "GET", "~/devices/"+path, ""); r.result[part] == nil {
+			t.Errorf("%s: %s", path, r.raw)
+		}
+		path, _, _ = strings.Cut(path, "?")
+		if r := c.good(t, "GET", "~/devices/"+path, ""); r.result[part] != nil {
+			t.Errorf("%s: %s", path, r.raw)
+		}
+	}
 }
 
 // fits compares names; a star stands for any.
@@ -165,6 +175,11 @@ func TestAccounts(t *testing.T) {
 	}
 	if r := c.do(t, "GET", "/client/v4/memberships", narrow, ""); len(r.list) != 1 || fmt.Sprint(r.list[0]["roles"]) != "[Cloudflare Tunnel Read]" {
 		t.Errorf("%s", r.raw)
+	}
+	for query, want := range map[string]int{"name=WEFT": 1, "name=another": 0, "account.name=weft": 1, "account.name=another": 0, "status=accepted": 1, "status=pending": 0} {
+		if r := c.good(t, "GET", "/client/v4/memberships?"+query, ""); len(r.list) != want {
+			t.Errorf("memberships by %s: %s", query, r.raw)
+		}
 	}
 	for _, path := range []string{"/client/v4/accounts", "/client/v4/user", "/client/v4/memberships", "~"} {
 		if r := c.do(t, "GET", path, "", ""); r.status != 400 || r.env.Errors[0].Code != 9106 {

@@ -116,6 +116,7 @@ func (c *Control) managementEndpoints() map[string]serveFunc {
 		"DELETE " + routes + "/network/{network}": c.deleteRoute,
 		"GET " + routes + "/ip/{addr}":            c.routeByAddr,
 
+		"GET " + account + "/tunnels":                     c.listTunnels, // of every type; there is one
 		"GET " + tunnels:                                  c.listTunnels,
 		"POST " + tunnels:                                 c.createTunnel,
 		"GET " + tunnels + "/{id}":                        c.getTunnel,

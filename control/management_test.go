@@ -134,6 +134,12 @@ func TestNetworksRoutesTunnels_AsClientsUseThem(t *testing.T) {
 	if r := c.good(t, "GET", fmt.Sprintf("~/teamnet/virtual_networks?id=%s&is_deleted=false", n["id"]), `{"ID":"x","Name":"","IsDefault":null,"IsDeleted":false}`); len(r.list) != 1 || r.env.ResultInfo != nil {
 		t.Errorf("list %s", r.raw)
 	}
+	if r := c.good(t, "GET", "~/teamnet/virtual_networks?page=2&per_page=1", ""); len(r.list) != 1 || r.list[0]["name"] != "staging" {
+		t.Errorf("the second page %s", r.raw)
+	}
+	if r := c.admin(t, "GET", "~/teamnet/virtual_networks?page=0", ""); r.status != http.StatusBadRequest {
+		t.Errorf("no page %s", r.raw)
+	}
 	if r := c.good(t, "PATCH", fmt.Sprintf("~/teamnet/virtual_networks/%s", n["id"]), `{"comment":"changed"}`); r.result["comment"] != "changed" || r.result["name"] != "staging" {
 		t.Errorf("patched %s", r.raw)
 	}
@@ -157,6 +163,9 @@ func TestNetworksRoutesTunnels_AsClientsUseThem(t *testing.T) {
 	if r := c.good(t, "GET", fmt.Sprintf("~/teamnet/routes?is_deleted=false&network_subset=10.0.0.0%%2F24&network_superset=10.0.0.0%%2F24&virtual_network_id=%s", n["id"]), ""); len(r.list) != 1 ||
 		r.list[0]["tunnel_name"] != "lab" || r.list[0]["comment"] != "d" {
 		t.Errorf("list %s", r.raw)
+	}
+	if info := c.good(t, "GET", "~/teamnet/routes", "").env.ResultInfo; info == nil || info.PerPage != 1000 {
+		t.Errorf("a program that reads one page of routes gets %+v", info)
 	}
 	if r := c.good(t, "GET", fmt.Sprintf("~/teamnet/routes/ip/10.0.0.9?virtual_network_id=%s", n["id"]), ""); r.result["id"] != route["id"] {
 		t.Errorf("by address %s", r.raw)

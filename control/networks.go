@@ -67,7 +67,14 @@ func (c *Control) listNetworks(ctx context.Context, q *call) (answer, error) {
 		list, err = r.ListNetworks(ctx, f)
 		return err
 	})
-	return answer{result: list}, err
+	if err != nil || q.query.Get("page") == "" && q.query.Get("per_page") == "" {
+		return answer{result: list}, err
+	}
+	p, err := q.page()
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{result: slicePage(list, p).result}, nil
 }
 
 func (c *Control) getNetwork(ctx context.Context, q *call) (answer, error) {

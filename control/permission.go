@@ -63,6 +63,7 @@ var areas = []struct {
 	{"/access/", areaApps},
 	{"/teamnet/", areaTunnel},
 	{"/cfd_tunnel", areaTunnel},
+	{"/tunnels", areaTunnel},
 }
 
 // areaOf finds the area of a pattern of managementEndpoints; "" for one that no area names.

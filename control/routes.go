@@ -1,11 +1,13 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"strings"
 
 	"weft/api"
 	"weft/control/store"
+	"weft/control/strictjson"
 	"weft/internal/kind"
 )
 
@@ -40,7 +42,7 @@ func plainRoute(x api.Route) api.Route {
 }
 
 func (c *Control) listRoutes(ctx context.Context, q *call) (answer, error) {
-	p, err := q.page()
+	p, err := q.pageOf(maxPerPage) // cloudflare-go v0 names none and reads one page
 	if err != nil {
 		return answer{}, err
 	}
@@ -53,9 +55,7 @@ func (c *Control) listRoutes(ctx context.Context, q *call) (answer, error) {
 	if f.ExistedAt, err = q.queryTime("existed_at"); err != nil {
 		return answer{}, err
 	}
-	for _, list := range q.query["tun_types"] {
-		f.TunnelTypes = append(f.TunnelTypes, strings.Split(list, ",")...)
-	}
+	f.TunnelTypes = q.tunnelTypes()
 	if f.Subset, err = q.queryPrefix("network_subset"); err != nil {
 		return answer{}, err
 	}
@@ -71,6 +71,14 @@ func (c *Control) listRoutes(ctx context.Context, q *call) (answer, error) {
 	return paged(list, total, p), err
 }
 
+// tunnelTypes are those that a list is asked for, nil for all; a client may repeat the parameter or join its values.
+func (q *call) tunnelTypes() (types []string) {
+	for _, list := range q.query["tun_types"] {
+		types = append(types, strings.Split(list, ",")...)
+	}
+	return types
+}
+
 // routeID finds the route that the path means, by its ID or by prefix and network.
 func routeID(ctx context.Context, r *store.Reader, q *call, vnetID string) (string, error) {
 	network, ok := q.params["network"]
@@ -84,6 +92,9 @@ func routeID(ctx context.Context, r *store.Reader, q *call, vnetID string) (stri
 	x, err := r.RouteByNetwork(ctx, p, vnetID)
 	if t := q.query.Get("tunnel_id"); err == nil && t != "" && t != x.TunnelID {
 		err = kind.New(kind.NotFound, "route %s does not lead to tunnel %q", x.ID, t)
+	}
+	if t := q.query.Get("tun_type"); err == nil && t != "" && t != store.TunnelType {
+		err = kind.New(kind.NotFound, "route %s does not lead to a tunnel of type %q", x.ID, t)
 	}
 	return x.ID, withCode(err, kind.NotFound, codeRouteNotFound)
 }
@@ -102,12 +113,12 @@ func (c *Control) getRoute(ctx context.Context, q *call) (answer, error) {
 }
 
 func (c *Control) updateRoute(ctx context.Context, q *call) (answer, error) {
-	var in api.RouteWrite
-	if err := q.body(&in, routeNoise...); err != nil {
+	in, err := readRouteChange(q)
+	if err != nil {
 		return answer{}, err
 	}
 	var x api.Route
-	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) error {
+	err = c.store.Update(ctx, q.actor, func(tx *store.Tx) error {
 		// By prefix, the body's network says in which one the route is; a route does not move between networks then.
 		id, err := routeID(ctx, &tx.Reader, q, deref(in.VNET))
 		if err != nil {
@@ -117,6 +128,15 @@ func (c *Control) updateRoute(ctx context.Context, q *call) (answer, error) {
 		return withCode(err, kind.NotFound, codeRouteNotFound)
 	})
 	return answer{result: plainRoute(x)}, err
+}
+
+// readRouteChange reads a body, which cloudflare-go v6 has no field for by prefix: without one nothing changes.
+func readRouteChange(q *call) (in api.RouteWrite, err error) {
+	raw, err := q.rawBody()
+	if _, byPrefix := q.params["network"]; err != nil || byPrefix && len(bytes.TrimSpace(raw)) == 0 {
+		return in, err
+	}
+	return in, strictjson.Decode(raw, &in, routeNoise...)
 }
 
 func (c *Control) deleteRoute(ctx context.Context, q *call) (answer, error) {

@@ -93,7 +93,7 @@ func (c *Control) listTunnels(ctx context.Context, q *call) (answer, error) {
 	}
 	f := store.TunnelFilter{
 		Name: q.query.Get("name"), ID: q.query.Get("uuid"),
-		NamePrefix: q.query.Get("include_prefix"), NotNamePrefix: q.query.Get("exclude_prefix"),
+		NamePrefix: q.query.Get("include_prefix"), NotNamePrefix: q.query.Get("exclude_prefix"), Types: q.tunnelTypes(),
 	}
 	if f.IsDeleted, err = q.queryBool("is_deleted"); err != nil {
 		return answer{}, err

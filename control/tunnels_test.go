@@ -191,7 +191,41 @@ func TestRoutes_Filters(t *testing.T) {
 	if r := c.admin(t, "DELETE", "~/teamnet/routes/network/10.0.0.0%2F8?tunnel_id="+two, ""); r.status != 404 {
 		t.Errorf("%s", r.raw)
 	}
+	if r := c.admin(t, "DELETE", "~/teamnet/routes/network/10.0.0.0%2F8?tun_type=warp_connector", ""); r.status != 404 {
+		t.Errorf("%s", r.raw)
+	}
+	// By prefix a request may come without a body, and then changes nothing; by ID it may not.
+	if r := c.good(t, "PATCH", "~/teamnet/routes/network/10.0.0.0%2F8", ""); r.result["tunnel_id"] != one {
+		t.Errorf("%s", r.raw)
+	}
+	if r := c.admin(t, "PATCH", "~/teamnet/routes/"+text(c.good(t, "GET", "~/teamnet/routes/ip/10.200.0.1", "").result, "id"), ""); r.status != 400 {
+		t.Errorf("%s", r.raw)
+	}
 	c.good(t, "DELETE", "~/teamnet/routes/network/10.0.0.0%2F8?tunnel_id="+one+"&tun_type=cfd_tunnel", "")
+}
+
+// The list of the tunnels of every type is that of the one type there is.
+func TestTunnels_OfEveryType(t *testing.T) {
+	s := controltest.New(t)
+	c := newRawClient(t, s)
+	s.Tunnel("lab")
+	s.Tunnel("office")
+	for query, want := range map[string]string{
+		"": "lab office", "?name=lab": "lab", "?tun_types=cfd_tunnel": "lab office", "?tun_types=warp_connector": "", "?tun_types=warp_connector,cfd_tunnel&per_page=1": "lab",
+		"?tun_types=warp_connector&tun_types=cfd_tunnel&page=2&per_page=1": "office",
+	} {
+		if got := tunnelNames(c.good(t, "GET", "~/tunnels"+query, "")); got != want {
+			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+	for _, x := range []struct {
+		permission string
+		want       int
+	}{{"Cloudflare Tunnel Read", 200}, {"Access: SSH Auditing Read", 403}} {
+		if r := c.do(t, "GET", "~/tunnels", newToken(t, s, store.TokenFields{Permissions: []string{x.permission}}), ""); r.status != x.want {
+			t.Errorf("%s: %s", x.permission, r.raw)
+		}
+	}
 }
 
 // TestTunnels_AnotherSecret: a new secret shuts out whoever holds the former one, at once; the same one again changes nothing.

@@ -175,7 +175,7 @@ func (s *schemas) query(o *Operation) (out []any) {
 	switch o.List {
 	case Paged:
 		query = append(query, Parameter{Name: "page", Type: "integer", What: "from 1; past the end the result is empty"},
-			Parameter{Name: "per_page", Type: "integer", What: "1 to 1000; 50 by default"})
+			Parameter{Name: "per_page", Type: "integer", What: "1 to 1000; 50 by default, 1000 for routes"})
 	case Cursor:
 		query = append(query, Parameter{Name: "cursor", What: "of the answer before"}, Parameter{Name: "per_page", Type: "integer", What: "1 to 1000; 50 by default"})
 	}

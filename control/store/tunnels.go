@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ type TunnelFilter struct {
 	// Status is "healthy", "down", "inactive" or "degraded", which none is; Live are the tunnels with a connector now.
 	Status string
 	Live   []string
+	Types  []string // nil: all
 }
 
 const tunnelColumns = `id, name, config_src, created_at, deleted_at, active_at, inactive_at`
@@ -65,6 +67,9 @@ func (r *Reader) ListTunnels(ctx context.Context, f TunnelFilter, p Page) (list 
 		w.deleted(f.IsDeleted)
 	}
 	f.activity(&w)
+	if f.Types != nil && !slices.Contains(f.Types, TunnelType) {
+		w.add(`1 = 0`)
+	}
 	if total, err = r.count(ctx, `tunnels`, &w); err != nil {
 		return nil, 0, err
 	}

@@ -147,7 +147,7 @@ func TestV6_Organization(t *testing.T) {
 		t.Errorf("made %+v", made)
 	}
 	up := must(c.Update(ctx, zt.OrganizationUpdateParams{AccountID: account, SessionDuration: cf.F("8h"), AllowAuthenticateViaWARP: cf.F(true)}))
-	if up.SessionDuration != "8h" || up.WARPAuthSessionDuration != "24h" || !up.AllowAuthenticateViaWARP || up.Name != "company" {
+	if up.SessionDuration != "8h" || up.WARPAuthSessionDuration != "" || !up.AllowAuthenticateViaWARP || up.Name != "company" {
 		t.Errorf("updated %+v", up)
 	}
 	if got := must(c.List(ctx, zt.OrganizationListParams{AccountID: account})); got.SessionDuration != "8h" {
