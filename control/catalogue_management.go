@@ -43,7 +43,7 @@ func networkCatalogue() catalogue {
 			[]openapi.Parameter{{Name: "status", Enum: []string{"inactive", "degraded", "healthy", "down"}}})...))
 	return all.with(catalogue{
 		"POST " + routes + "/network/{network}":   {what: "Create a route (older form)", in: api.RouteWrite{}, out: api.Route{}},
-		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, out: api.Route{}, query: text("virtual_network_id", "tunnel_id")},
+		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, out: api.Route{}, query: text("tunnel_id")},
 		"DELETE " + routes + "/network/{network}": {what: "Delete a route by its prefix", out: api.Route{}, query: text("virtual_network_id", "tunnel_id")},
 		"GET " + routes + "/ip/{addr}": {
 			what: "Find the route that leads to an address", out: api.Route{}, query: params(text("virtual_network_id"), kinds("boolean", "default_virtual_network_fallback")),
