@@ -25,7 +25,7 @@ func (a *Application) Validate() error {
 	}
 	for i := range a.Policies {
 		p := &a.Policies[i]
-		if err := validateRules(p.Include, p.Require, p.Exclude); err != nil {
+		if err := validateRules(Rule.Validate, p.Include, p.Require, p.Exclude); err != nil {
 			return at(policyAt(i), err)
 		}
 	}

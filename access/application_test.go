@@ -154,8 +154,8 @@ func TestRuleGroup_Validate(t *testing.T) {
 	g.Include = nil
 	says(t, g.Validate(), kind.Invalid, "/include", "at least one include rule")
 	g = group(0)
-	g.Require = []access.Rule{mustRule(`{"email_list":{"id":"x"}}`)}
-	says(t, g.Validate(), kind.Invalid, "/require/0/email_list", "is not supported")
+	g.Require = []access.Rule{mustRule(`{"email_lists":{"id":"x"}}`)}
+	says(t, g.Validate(), kind.Invalid, "/require/0/email_lists", "is unknown")
 	g = group(0)
 	g.Name = ""
 	says(t, g.Validate(), kind.Invalid, "/name", "rule group")

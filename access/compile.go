@@ -21,6 +21,7 @@ type compiler struct {
 	old      *Snapshot
 	patch    patch
 	compiled map[string]compiledApplication
+	lists    map[string]*List // of the input, by ID
 
 	// What follows finds the covers of a target, also of one that comes later: see CompileAfter. mu is held then.
 	mu      sync.Mutex
@@ -80,8 +81,9 @@ func (c *compiler) compileGroups(in []RuleGroup) error {
 			c.problem("rule group", g.Name, g.ID, err)
 			continue
 		}
-		compiled := newRuleGroup(g.Include, g.Require, g.Exclude, c.s.groups)
-		compiled.number = int32(len(c.s.groups)) + 1
+		c.numberLists(g.Include, g.Require, g.Exclude)
+		compiled := newRuleGroup(g.Include, g.Require, g.Exclude, c.s.refs())
+		compiled.place = groupPlace(len(c.s.groups))
 		c.s.groups[g.ID] = compiled
 	}
 	return nil
@@ -165,7 +167,8 @@ func checkContradictions(apps []*Application) error {
 // addPolicy compiles p and indexes its include keys.
 func (c *compiler) addPolicy(p *Policy, app int32) {
 	ordinal := int32(len(c.s.policies))
-	compiled := policy{ruleGroup: *newRuleGroup(p.Include, p.Require, p.Exclude, c.s.groups), source: p, app: app}
+	c.numberLists(p.Include, p.Require, p.Exclude)
+	compiled := policy{ruleGroup: *newRuleGroup(p.Include, p.Require, p.Exclude, c.s.refs()), source: p, app: app}
 	if p.SSH != nil {
 		compiled.alias = p.SSH.AllowEmailAlias
 		compiled.login = make(map[string]struct{}, len(p.SSH.Usernames))
@@ -188,7 +191,7 @@ func (c *compiler) reusePolicy(p policy, app int32) {
 func (c *compiler) indexPolicy(p *Policy, ordinal int32) {
 	for _, r := range p.Include {
 		switch {
-		case r.Validate() != nil || r.sel == selGroup:
+		case r.Validate() != nil || r.sel == selGroup || listType(r.sel) != "":
 		case r.sel == selIP:
 			prefix, _ := parseIP(r.fields[0]) // valid: Validate read it
 			c.s.byNet.add(prefix, ordinal)
@@ -261,7 +264,7 @@ func (c *compiler) newCover(protocol targets.Protocol, apps []int32) *cover {
 		v.member[a>>6] |= 1 << (a & 63)
 		for p := c.first[a]; p < c.end[a]; p++ {
 			v.policies = append(v.policies, p)
-			if len(c.s.policies[p].include.groups) > 0 {
+			if in := &c.s.policies[p].include; len(in.groups)+len(in.lists) > 0 {
 				v.grouped = append(v.grouped, p)
 			}
 		}

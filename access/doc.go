@@ -96,6 +96,8 @@
 //   - service_token, any_valid_service_token: the token behind the device
 //   - ip (an address or a prefix), geo (a country code): where the device
 //     connects from
+//   - email_list, ip_list: an item of a [List] of type EMAIL or IP, compared as by
+//     email and ip; an empty list has nobody
 //   - device_posture: a posture check that the device passes
 //   - group: whoever the rule group matches, by its include, require and exclude;
 //     groups may refer to groups ([MaxGroupDepth]), not in a circle
@@ -103,11 +105,18 @@
 // E-mail addresses, domains, country codes and GitHub names are compared without
 // regard to ASCII case; all else exactly.
 //
+// Accounts share groups and reusable policies with applications that are reached
+// by a browser, whose selectors (certificate, common_name, external_evaluation,
+// auth_context, linked_app_token, user_risk_score, cloudflare_account_member) ask
+// for what a flow through a tunnel does not have. Groups and reusable policies hold
+// them as they were written, so that one configuration serves both; here they are
+// never evaluated. A policy of an infrastructure application cannot hold them.
+//
 // # Unknown is not no
 //
 // A rule can be impossible to evaluate: its selector is one that this version
-// does not know or support, its group is gone, the device's address or country is
-// not known. Such a rule is unknown, and unknown never grants: it does not include,
+// does not know or evaluate, its group or list is gone or the list of another
+// type, the device's address or country is not known. Such a rule is unknown, and unknown never grants: it does not include,
 // it does not meet a requirement, and where it would exclude, it does. Within
 // rule groups it follows Kleene's logic, so that a group with an unknown require
 // rule and no include rule that matches is simply no match.
@@ -117,5 +126,7 @@
 // Compile resolves criteria once, so a decision is two map accesses to find what
 // covers the destination, and then work in the number of things that the subject
 // is (its e-mail, domain, groups, passed checks), not of rules, policies or
-// targets. The allow path allocates nothing.
+// targets. Whether a subject is on a list is looked up once for each decision,
+// however long the list, and a list that changes is compiled alone. The allow path
+// allocates nothing.
 package access

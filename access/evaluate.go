@@ -28,7 +28,7 @@ func Evaluate(s *Snapshot, q Query) Decision {
 		d.Reason = reason
 		return d
 	}
-	sub := newSubject(q.Identity, q.Device)
+	sub := s.subject(q.Identity, q.Device)
 	v := s.decide(cov, &sub, q.Login)
 	d.Reason = v.reason()
 	d.Allow = d.Reason == Allowed

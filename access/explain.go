@@ -29,7 +29,7 @@ func Explain(s *Snapshot, q Query) (Decision, []Explanation) {
 	if reason != Allowed {
 		return d, nil
 	}
-	sub := newSubject(q.Identity, q.Device)
+	sub := s.subject(q.Identity, q.Device)
 	list := make([]Explanation, 0, len(c.policies))
 	for _, n := range c.policies {
 		list = append(list, s.explain(c, &s.policies[n], &sub, q.Login))
@@ -56,7 +56,7 @@ func (s *Snapshot) explain(c *cover, p *policy, sub *subject, login string) Expl
 // firstRule returns the first rule whose answer is wanted.
 func (s *Snapshot) firstRule(rules []Rule, sub *subject, wanted func(truth) bool) (r Rule, isUnknown bool) {
 	for _, r := range rules {
-		one := newRuleSet([]Rule{r}, s.groups)
+		one := newRuleSet([]Rule{r}, s.refs())
 		if t := one.any(sub); wanted(t) {
 			return r, t == unknown
 		}

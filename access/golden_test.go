@@ -26,6 +26,7 @@ var update = flag.Bool("update", false, "rewrite the expected part of golden fil
 //	policies.json       the policies of application "app1" on SSH at port 22 of hostname "web"
 //	applications.json   instead: whole applications, as on the wire
 //	groups.json         rule groups
+//	lists.json          lists, as the snapshot has them
 //	targets.json        the targets; by default "web" (t1) at 10.0.0.9 in network "net-a"
 //	identity.json       who asks; device.json from what (by default a plain device)
 //	queries             lines of: network address:port transport [login]
@@ -118,6 +119,8 @@ func readCase(t *testing.T, a *txtar.Archive) goldenCase {
 			}
 		case "groups.json":
 			err = decode(t, f.Name, f.Data, &c.in.Groups)
+		case "lists.json":
+			err = decode(t, f.Name, f.Data, &c.in.Lists)
 		case "targets.json":
 			c.in.Targets = nil
 			err = decode(t, f.Name, f.Data, &c.in.Targets)
@@ -148,6 +151,11 @@ func (c *goldenCase) answers(t *testing.T) string {
 	}
 	for i := range c.in.Applications {
 		if err := c.in.Applications[i].Validate(); err != nil {
+			fmt.Fprintf(&b, "refused on write: %v\n", err)
+		}
+	}
+	for i := range c.in.Groups {
+		if err := c.in.Groups[i].Validate(); err != nil {
 			fmt.Fprintf(&b, "refused on write: %v\n", err)
 		}
 	}

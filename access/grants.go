@@ -19,7 +19,7 @@ func Grants(s *Snapshot, q Query) []Grant {
 	if reason != Allowed || !c.protocol.Terminated() || s.network.first(q, true).blocks() {
 		return nil
 	}
-	sub := newSubject(q.Identity, q.Device)
+	sub := s.subject(q.Identity, q.Device)
 	return s.grants(c, &sub)
 }
 
@@ -59,7 +59,7 @@ func Entries(s *Snapshot, id *Identity, d *Device) []targets.Entry {
 	if admit(s, id, d) != Allowed {
 		return nil
 	}
-	sub := newSubject(id, d)
+	sub := s.subject(id, d)
 	answers := make(map[*cover]answer)
 	n := 0
 	for _, set := range s.ports {

@@ -109,7 +109,7 @@ func (m *keyMap[V]) each(s *subject, visit func(*V) bool) bool {
 		return m.findAttributes(s, s.id.OIDC, visit)
 	case selAzureAD, selOkta, selGSuite, selGitHub:
 		return m.findGroups(s, visit)
-	case selNone, selIP, selGroup, selCount:
+	case selNone, selIP, selEmailList, selIPList, selGroup, selCount:
 	}
 	return true // these do not hold by equality and are never added
 }

@@ -3,6 +3,7 @@ package access_test
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -105,6 +106,8 @@ func (n naive) rule(r access.Rule) int {
 			return naiveBool(n.id.ServiceToken == f["token_id"])
 		case "any_valid_service_token":
 			return naiveBool(n.id.ServiceToken != "")
+		case "email_list", "ip_list":
+			return n.list(f["id"], map[string]string{"email_list": "EMAIL", "ip_list": "IP"}[sel])
 		case "group":
 			for _, g := range n.in.Groups {
 				if g.ID == f["id"] {
@@ -114,6 +117,31 @@ func (n naive) rule(r access.Rule) int {
 		}
 	}
 	return naiveUnknown
+}
+
+// list is the OR over the items of a list of a type, each of which is a rule.
+func (n naive) list(id, typ string) int {
+	var found []access.List
+	for _, l := range n.in.Lists {
+		if l.ID == id {
+			found = append(found, l)
+		}
+	}
+	if len(found) != 1 || found[0].Type != typ {
+		return naiveUnknown
+	}
+	answer, form := naiveNo, `{"ip":{"ip":%q}}`
+	if typ == "EMAIL" {
+		form = `{"email":{"email":%q}}`
+	}
+	for _, item := range found[0].Items {
+		if _, err := netip.ParseAddr(strings.Split(item, "/")[0]); err != nil && typ == "IP" {
+			answer = max(answer, naiveUnknown)
+			continue
+		}
+		answer = max(answer, n.rule(mustRule(fmt.Sprintf(form, item))))
+	}
+	return answer
 }
 
 func (n naive) any(rules []access.Rule) int {

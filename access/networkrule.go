@@ -30,9 +30,11 @@ type NetworkRule struct {
 	BlockReason string
 }
 
-// List is a named set of values that network rules refer to as $ID.
+// List is a named set of values that network rules refer to as $ID, and those of type ListEmail and ListIP also rules
+// of policies and rule groups.
 type List struct {
 	ID, Name string
+	Type     string `json:",omitempty"`
 	Items    []string
 }
 

@@ -24,7 +24,16 @@ func (p *Policy) Validate() error {
 	if err := p.validateShape(); err != nil {
 		return err
 	}
-	return validateRules(p.Include, p.Require, p.Exclude)
+	return validateRules(Rule.Validate, p.Include, p.Require, p.Exclude)
+}
+
+// ValidateShared is Validate for a reusable policy, which may hold what Rule.ValidateShared takes as long as no
+// infrastructure application refers to it.
+func (p *Policy) ValidateShared() error {
+	if err := p.validateShape(); err != nil {
+		return err
+	}
+	return validateRules(Rule.ValidateShared, p.Include, p.Require, p.Exclude)
 }
 
 // validateShape is Validate without the rules: a rule that cannot be evaluated
@@ -65,12 +74,12 @@ func (s *SSHRules) Validate() error {
 }
 
 // Validate checks a rule group by itself: name, at least one include rule, every
-// rule. CheckGroups checks what groups refer to.
+// rule as ValidateShared does. CheckGroups checks what groups refer to.
 func (g *RuleGroup) Validate() error {
 	if err := g.validateShape(); err != nil {
 		return err
 	}
-	return validateRules(g.Include, g.Require, g.Exclude)
+	return validateRules(Rule.ValidateShared, g.Include, g.Require, g.Exclude)
 }
 
 // validateShape is Validate without the rules.
@@ -114,10 +123,10 @@ func validateLists(include, require, exclude []Rule) error {
 }
 
 // validateRules checks every rule.
-func validateRules(include, require, exclude []Rule) error {
+func validateRules(check func(Rule) error, include, require, exclude []Rule) error {
 	for _, l := range lists(include, require, exclude) {
 		for i, r := range l.rules {
-			if err := r.Validate(); err != nil {
+			if err := check(r); err != nil {
 				return at(l.name+"/"+strconv.Itoa(i), err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,6 +57,8 @@ var (
 		`{"github-organization":{"name":"g1"}}`, `{"github-organization":{"name":"G1","team":"core"}}`, `{"github-organization":{"name":"g2","team":"OPS","identity_provider_id":"idp1"}}`,
 		`{"service_token":{"token_id":"tok1"}}`, `{"any_valid_service_token":{}}`,
 		`{"group":{"id":"rg0"}}`, `{"group":{"id":"rg1"}}`, `{"group":{"id":"rg2"}}`, `{"group":{"id":"gone"}}`,
+		`{"email_list":{"id":"people"}}`, `{"email_list":{"id":"more people"}}`, `{"email_list":{"id":"places"}}`, `{"email_list":{"id":"no list"}}`,
+		`{"ip_list":{"id":"places"}}`, `{"ip_list":{"id":"more places"}}`, `{"ip_list":{"id":"people"}}`,
 		`{"external_evaluation":{"evaluate_url":"https://e.example"}}`, `{"from_the_future":{"x":1}}`,
 	}
 	ruleGen = rapid.Custom(func(t *rapid.T) access.Rule { return mustRule(rapid.SampledFrom(ruleText).Draw(t, "rule")) })
@@ -145,6 +148,7 @@ func drawInput(t *rapid.T) access.Input {
 		}
 		in.Targets = append(in.Targets, tg)
 	}
+	in.Lists = drawLists(t)
 	for i := range rapid.IntRange(0, 3).Draw(t, "rule groups") {
 		// A group may refer to those before it only, so there is no circle.
 		keep := func(rules []access.Rule) []access.Rule {
@@ -192,6 +196,25 @@ func drawInput(t *rapid.T) access.Input {
 		in.Applications = append(in.Applications, a)
 	}
 	return in
+}
+
+// drawLists draws lists with the IDs that rules refer to, now and then without one, of another type, or two with one ID.
+func drawLists(t *rapid.T) []access.List {
+	var lists []access.List
+	for _, id := range []string{"people", "more people", "places", "more places", "people"} {
+		if seldom(t, "no list") || len(lists) == 4 && !seldom(t, "two lists") {
+			continue
+		}
+		l := access.List{ID: id, Name: "list", Type: "EMAIL", Items: some(t, "emails", 3, "jdoe@company.com", "KELVIN@company.com", "root@other.example", "a b@company.com", "noat@x")}
+		if strings.Contains(id, "places") {
+			l.Type, l.Items = "IP", some(t, "addresses", 3, "192.0.2.7", "192.0.2.0/24", "2001:db8::/32", "198.51.100.1", "0.0.0.0/0", "10.0.0.0/8")
+		}
+		if seldom(t, "another type") {
+			l.Type = pick(t, "type", "SERIAL", "IP", "EMAIL")
+		}
+		lists = append(lists, l)
+	}
+	return lists
 }
 
 func drawQuery(t *rapid.T, in access.Input) access.Query {
@@ -370,6 +393,7 @@ func TestCompile_OrderOfInputDoesNotMatter(t *testing.T) {
 		other.Targets = rapid.Permutation(in.Targets).Draw(t, "targets")
 		other.Applications = rapid.Permutation(in.Applications).Draw(t, "applications")
 		other.Groups = rapid.Permutation(in.Groups).Draw(t, "groups")
+		other.Lists = rapid.Permutation(in.Lists).Draw(t, "lists")
 		s2 := compileDrawn(t, other)
 		q := drawQuery(t, in)
 		if diff := cmp.Diff(asAnswer(access.Evaluate(s, q)), asAnswer(access.Evaluate(s2, q))); diff != "" {
@@ -415,6 +439,10 @@ func spoil(in access.Input) {
 		}
 		clear(tg.Tags)
 		*tg = targets.Target{}
+	}
+	for i := range in.Lists {
+		clear(in.Lists[i].Items)
+		in.Lists[i] = access.List{}
 	}
 	for i := range in.Groups {
 		clear(in.Groups[i].Include)

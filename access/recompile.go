@@ -18,7 +18,7 @@ const maxPatch = 1000
 // in the order of their IDs; unsorted ones, a nil old and an old one with
 // Problems cost what Compile costs. It may be called by several goroutines.
 func CompileAfter(old *Snapshot, in Input) (*Snapshot, error) {
-	if old == nil || len(old.problems) > 0 || !same(old.input.Groups, in.Groups) {
+	if old == nil || len(old.problems) > 0 || !same(old.input.Groups, in.Groups) || len(old.lists.sets) > maxListNumbers {
 		return Compile(in)
 	}
 	p, ok := diffTargets(old.input.Targets, in.Targets)

@@ -52,6 +52,15 @@ func edit(t *rapid.T, in, other access.Input) access.Input {
 		}
 		out.Applications = slices.Collect(maps.Values(byID))
 	}
+	if pick(t, "edit lists", true, false, false) {
+		out.Lists = nil
+		for i, l := range in.Lists {
+			if pick(t, "edit list", true, false, false) && i < len(other.Lists) {
+				l = other.Lists[i] // perhaps another ID, so that one comes or goes
+			}
+			out.Lists = append(out.Lists, l)
+		}
+	}
 	if seldom(t, "edit groups") {
 		out.Groups = other.Groups
 	}

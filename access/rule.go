@@ -14,9 +14,9 @@ import (
 // written back as they were read. The zero Rule is not valid and never matches.
 //
 // A selector that Weft does not evaluate is kept, so that one rule from a newer
-// version does not make a whole snapshot unreadable, but Validate refuses it on
-// writes, it never matches, and in an exclude list it denies, because nobody can
-// tell that it does not match.
+// version does not make a whole snapshot unreadable. It never matches, and in an
+// exclude list it denies, because nobody can tell that it does not match. On
+// writes Validate refuses it, and ValidateShared only one that is not Foreign.
 type Rule struct {
 	sel selector
 	// fields are the values as written, in the order of the selector's spec;
@@ -41,6 +41,8 @@ const (
 	selLoginMethod
 	selGeo
 	selIP
+	selEmailList
+	selIPList
 	selAuthMethod
 	selDevicePosture
 	selAzureAD
@@ -88,19 +90,21 @@ var specs = [selCount]spec{
 	selOkta:            {key: "okta", fields: []field{{name: "name", check: checkText}}, idp: true},
 	selServiceToken:    {key: "service_token", fields: []field{{name: "token_id", check: checkText}}},
 	selAnyServiceToken: {key: "any_valid_service_token"},
+	selEmailList:       {key: "email_list", fields: []field{{name: "id", check: checkText}}},
+	selIPList:          {key: "ip_list", fields: []field{{name: "id", check: checkText}}},
 	selGroup:           {key: "group", fields: []field{{name: "id", check: checkText}}},
 }
 
-// unsupported are selectors of the public API that Weft knows and does not
-// evaluate, with what to do instead.
-var unsupported = map[string]string{
+// foreign are selectors of the public API that Weft knows and does not evaluate,
+// because they ask for what only other kinds of applications have (a client
+// certificate, an HTTP request to a service of the customer's, a browser's
+// sign-in), with what to do instead.
+var foreign = map[string]string{
 	"auth_context":              "use auth_method, or an Entra group",
 	"certificate":               "use device_posture",
 	"cloudflare_account_member": "use email or email_domain",
 	"common_name":               "use device_posture",
-	"email_list":                "use a rule group of email rules",
 	"external_evaluation":       "use an identity provider's group or claim",
-	"ip_list":                   "use a rule group of ip rules",
 	"linked_app_token":          "use service_token",
 	"user_risk_score":           "use an identity provider's group or claim",
 }
@@ -164,13 +168,35 @@ func (r Rule) Validate() error {
 	return nil
 }
 
+// Foreign reports whether r has a selector of the public API that Weft does not
+// evaluate, as access groups and reusable policies may hold it for other kinds of
+// applications.
+func (r Rule) Foreign() bool {
+	_, known := foreign[r.key]
+	return r.sel == selNone && known
+}
+
+// ValidateShared is Validate for the rules of what an account shares between kinds
+// of applications, access groups and reusable policies: it takes foreign
+// selectors, of whose value it checks no more than that it is an object. An
+// unknown selector is refused here too, since it may be a typing error.
+func (r Rule) ValidateShared() error {
+	if !r.Foreign() {
+		return r.Validate()
+	}
+	if !strings.HasPrefix(r.raw, "{") {
+		return kind.Field("/"+r.key, "the value of selector %s must be an object", r.key)
+	}
+	return nil
+}
+
 // refusal is the error of a selector that is not evaluated.
 func (r Rule) refusal() error {
 	if r.key == "" {
 		return kind.New(kind.Invalid, "a rule without a selector")
 	}
 	at := "/" + r.key
-	if instead, known := unsupported[r.key]; known {
+	if instead, known := foreign[r.key]; known {
 		return kind.Field(at, "selector %q is not supported; it would never match", r.key).WithHint("%s", instead)
 	}
 	return kind.Field(at, "selector %q is unknown", r.key)

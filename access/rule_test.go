@@ -72,6 +72,9 @@ func TestRule_UnmarshalRefuses(t *testing.T) {
 		{"a field of another selector", `{"email":{"email":"a@b.c","identity_provider_id":"x"}}`, "no field"},
 		{"a missing field", `{"saml":{"attribute_name":"a"}}`, "needs attribute_value"},
 		{"an empty field", `{"email":{"email":""}}`, "needs email"},
+		{"a list without its ID", `{"email_list":{}}`, "needs id"},
+		{"a list by its name", `{"ip_list":{"name":"offices"}}`, `no field "name"`},
+		{"a list of a provider", `{"email_list":{"id":"x","identity_provider_id":"y"}}`, "no field"},
 		{"a number", `{"email":{"email":1}}`, "must be a string"},
 		{"a list", `{"email":{"email":["a@b.c"]}}`, "must be a string"},
 		{"a selector that is no object", `{"everyone":true}`, "not an object"},
@@ -100,7 +103,7 @@ func TestRule_UnmarshalRefuses(t *testing.T) {
 func TestRule_ValidateRefuses(t *testing.T) {
 	tests := []struct{ name, text, says string }{
 		{"an unsupported selector", `{"certificate":{}}`, `selector "certificate" is not supported`},
-		{"another", `{"ip_list":{"id":"x"}}`, `selector "ip_list" is not supported`},
+		{"another", `{"common_name":{"common_name":"x"}}`, `selector "common_name" is not supported`},
 		{"an unknown selector", `{"emial":{"email":"a@b.c"}}`, `selector "emial" is unknown`},
 		{"a selector in another case", `{"Everyone":{}}`, `selector "Everyone" is unknown`},
 		{"no e-mail address", `{"email":{"email":"company.com"}}`, "an e-mail address"},

@@ -14,18 +14,19 @@ type ruleSet struct {
 	keys     keyMaps[struct{}]
 	nets     prefixSet
 	groups   []*ruleGroup
+	lists    []int32 // numbers
 }
 
 // ruleGroup is a compiled RuleGroup, or the compiled condition of a Policy.
 type ruleGroup struct {
-	number  int32 // from 1, in memo; 0 for the condition of a policy
+	place   int32 // in memo; 0 for the condition of a policy
 	include ruleSet
 	require []ruleSet // of one rule each
 	exclude ruleSet
 }
 
-// newRuleSet compiles rules; a group that groups does not hold is unknown.
-func newRuleSet(rules []Rule, groups map[string]*ruleGroup) ruleSet {
+// newRuleSet compiles rules; a group or a list that known does not hold is unknown.
+func newRuleSet(rules []Rule, known refs) ruleSet {
 	var s ruleSet
 	for _, r := range rules {
 		if r.Validate() != nil {
@@ -37,8 +38,14 @@ func newRuleSet(rules []Rule, groups map[string]*ruleGroup) ruleSet {
 			p, _ := parseIP(r.fields[0]) // valid: Validate read it
 			s.nets = append(s.nets, p)
 		case selGroup:
-			if g := groups[r.fields[0]]; g != nil {
+			if g := known.groups[r.fields[0]]; g != nil {
 				s.groups = append(s.groups, g)
+			} else {
+				s.broken = true
+			}
+		case selEmailList, selIPList:
+			if n, ok := known.lists[listKey{r.sel, r.fields[0]}]; ok {
+				s.lists = append(s.lists, n)
 			} else {
 				s.broken = true
 			}
@@ -54,10 +61,10 @@ func newRuleSet(rules []Rule, groups map[string]*ruleGroup) ruleSet {
 }
 
 // newRuleGroup compiles one condition.
-func newRuleGroup(include, require, exclude []Rule, groups map[string]*ruleGroup) *ruleGroup {
-	g := &ruleGroup{include: newRuleSet(include, groups), exclude: newRuleSet(exclude, groups)}
+func newRuleGroup(include, require, exclude []Rule, known refs) *ruleGroup {
+	g := &ruleGroup{include: newRuleSet(include, known), exclude: newRuleSet(exclude, known)}
 	for _, r := range require {
-		g.require = append(g.require, newRuleSet([]Rule{r}, groups))
+		g.require = append(g.require, newRuleSet([]Rule{r}, known))
 	}
 	return g
 }
@@ -76,6 +83,11 @@ func (r *ruleSet) any(s *subject) truth {
 		case !s.source.IsValid():
 			answer = unknown
 		case r.nets.contains(s.source):
+			return yes
+		}
+	}
+	for _, n := range r.lists {
+		if answer = max(answer, s.inList(n)); answer == yes {
 			return yes
 		}
 	}
@@ -101,11 +113,11 @@ func all(rules []ruleSet, s *subject) truth {
 
 // matches is (any include) and (all require) and (no exclude).
 func (g *ruleGroup) matches(s *subject) truth {
-	if answer, ok := s.groups.get(g.number); ok {
+	if answer, ok := s.known.get(g.place); ok {
 		return answer
 	}
 	answer := g.evaluate(s)
-	s.groups.put(g.number, answer)
+	s.known.put(g.place, answer)
 	return answer
 }
 

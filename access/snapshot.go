@@ -25,11 +25,12 @@ type Snapshot struct {
 	compiler *compiler
 	// policies holds every policy in the order of evaluation; their ordinals
 	// index it. byKey and byNet find those whose include list has a rule that
-	// holds, but for rules that refer to rule groups.
+	// holds, but for rules that refer to rule groups and lists.
 	policies []policy
 	byKey    keyMaps[[]int32]
 	byNet    netMap
 	groups   map[string]*ruleGroup
+	lists    listTable
 	network  networkRules
 }
 
@@ -56,7 +57,7 @@ type cover struct {
 	apps     []*Application // in the order of evaluation
 	member   []uint64       // the same as a bit set of ordinals
 	policies []int32        // of all of them, in the order of evaluation
-	// grouped are those of policies whose include list refers to rule groups.
+	// grouped are those of policies whose include list refers to rule groups or lists.
 	grouped []int32
 }
 
@@ -80,6 +81,7 @@ func compile(c *compiler, in Input) (*Snapshot, error) {
 	if err := c.compileTargets(in.Targets); err != nil {
 		return nil, fmt.Errorf("compile targets: %w", err)
 	}
+	c.compileLists(in.Lists)
 	if err := c.compileGroups(in.Groups); err != nil {
 		return nil, fmt.Errorf("compile rule groups: %w", err)
 	}
@@ -90,7 +92,7 @@ func compile(c *compiler, in Input) (*Snapshot, error) {
 	c.s.byKey.seal()
 	c.compileCovers()
 	// What finds covers later needs the policies and nothing else of a snapshot that is soon an old one.
-	c.s, c.old, c.compiled = &Snapshot{policies: s.policies}, nil, nil
+	c.s, c.old, c.compiled, c.lists = &Snapshot{policies: s.policies}, nil, nil, nil
 	return s, nil
 }
 

@@ -23,19 +23,40 @@ type subject struct {
 	dev    *Device
 	domain string     // of the e-mail, as given
 	source netip.Addr // of the device, unmapped
-	groups memo
+	lists  []*ruleSet // by number
+	known  memo
 }
 
-// maxRemembered is how many rule groups are asked at most once for a subject; an account has at most 300.
-const maxRemembered = 512
+// How many rule groups and lists are asked at most once for a subject; an account has at most 300 and 100.
+const (
+	maxRememberedGroups = 512
+	maxRememberedLists  = 128
+	maxRemembered       = maxRememberedGroups + maxRememberedLists
+)
 
-// memo holds the answers of rule groups: without it groups that refer to many groups that refer to many would be asked
-// more often than any number of flows. It is an array, so that a decision makes no allocation.
+// groupPlace is the place of the n-th group in memo, from 0.
+func groupPlace(n int) int32 {
+	if n >= maxRememberedGroups {
+		return 0
+	}
+	return int32(n) + 1
+}
+
+// listPlace is the place of a list in memo, behind the groups.
+func listPlace(n int32) int32 {
+	if n >= maxRememberedLists {
+		return 0
+	}
+	return maxRememberedGroups + n + 1
+}
+
+// memo holds the answers of rule groups and lists: without it groups that refer to many groups that refer to many would
+// be asked more often than any number of flows. It is an array, so that a decision makes no allocation.
 type memo struct{ known, possible, certain [maxRemembered / 64]uint64 }
 
-// get returns the answer of a group. Groups are numbered from 1; 0 is one that nothing refers to.
-func (m *memo) get(group int32) (answer truth, ok bool) {
-	i, bit, ok := placeOf(group)
+// get returns the answer at a place. Places begin with 1; 0 is of what is not remembered.
+func (m *memo) get(place int32) (answer truth, ok bool) {
+	i, bit, ok := placeOf(place)
 	if !ok || m.known[i]&bit == 0 {
 		return no, false
 	}
@@ -48,8 +69,8 @@ func (m *memo) get(group int32) (answer truth, ok bool) {
 	return no, true
 }
 
-func (m *memo) put(group int32, answer truth) {
-	i, bit, ok := placeOf(group)
+func (m *memo) put(place int32, answer truth) {
+	i, bit, ok := placeOf(place)
 	if !ok {
 		return
 	}
@@ -63,14 +84,14 @@ func (m *memo) put(group int32, answer truth) {
 	}
 }
 
-func placeOf(group int32) (word int32, bit uint64, ok bool) {
-	return (group - 1) / 64, 1 << ((group - 1) & 63), group > 0 && group <= maxRemembered
+func placeOf(place int32) (word int32, bit uint64, ok bool) {
+	return (place - 1) / 64, 1 << ((place - 1) & 63), place > 0 && place <= maxRemembered
 }
 
-func newSubject(id *Identity, dev *Device) subject {
-	s := subject{id: id, dev: dev, source: dev.SourceIP.Unmap().WithZone("")}
-	_, s.domain, _ = splitEmail(id.Email)
-	return s
+func (s *Snapshot) subject(id *Identity, dev *Device) subject {
+	sub := subject{id: id, dev: dev, source: dev.SourceIP.Unmap().WithZone(""), lists: s.lists.sets}
+	_, sub.domain, _ = splitEmail(id.Email)
+	return sub
 }
 
 // selectors is a set of selectors.

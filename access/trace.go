@@ -2,6 +2,7 @@ package access
 
 import (
 	"fmt"
+	"slices"
 
 	"weft/targets"
 )
@@ -27,6 +28,7 @@ type RuleTrace struct {
 	List   string // include, require or exclude
 	Rule   Rule
 	Answer string // yes, no or unknown
+	Name   string // of the rule group or list that the rule refers to; empty when it is not there
 }
 
 // Trace looks at every one of apps, in their order, and at every rule of those that have a say, beyond what decided.
@@ -71,7 +73,7 @@ func missed(a *Application, t *targets.Target, q Query) string {
 }
 
 func (s *Snapshot) tracePolicies(c *cover, app string, q Query) []PolicyTrace {
-	sub := newSubject(q.Identity, q.Device)
+	sub := s.subject(q.Identity, q.Device)
 	var out []PolicyTrace
 	for _, n := range c.policies {
 		p := &s.policies[n]
@@ -89,7 +91,7 @@ func (s *Snapshot) tracePolicies(c *cover, app string, q Query) []PolicyTrace {
 
 func (s *Snapshot) traceRules(out []RuleTrace, list string, rules []Rule, sub *subject) []RuleTrace {
 	for _, r := range rules {
-		one := newRuleSet([]Rule{r}, s.groups)
+		one := newRuleSet([]Rule{r}, s.refs())
 		answer := "unknown"
 		switch one.any(sub) {
 		case yes:
@@ -98,7 +100,22 @@ func (s *Snapshot) traceRules(out []RuleTrace, list string, rules []Rule, sub *s
 			answer = "no"
 		case unknown:
 		}
-		out = append(out, RuleTrace{List: list, Rule: r, Answer: answer})
+		out = append(out, RuleTrace{List: list, Rule: r, Answer: answer, Name: s.nameOf(r)})
 	}
 	return out
+}
+
+// nameOf is the name of what a rule refers to.
+func (s *Snapshot) nameOf(r Rule) string {
+	if id, ok := r.GroupID(); ok {
+		if i := slices.IndexFunc(s.input.Groups, func(g RuleGroup) bool { return g.ID == id }); i >= 0 {
+			return s.input.Groups[i].Name
+		}
+	}
+	if id, _, ok := r.ListID(); ok {
+		if i := slices.IndexFunc(s.input.Lists, func(l List) bool { return l.ID == id }); i >= 0 {
+			return s.input.Lists[i].Name
+		}
+	}
+	return ""
 }

@@ -148,6 +148,8 @@ type ExplainRule struct {
 	List   string `json:"list"`   // include, require or exclude
 	Rule   string `json:"rule"`   // its wire form
 	Answer string `json:"answer"` // yes, no or unknown
+	// Name is that of the rule group or list that the rule refers to.
+	Name string `json:"name,omitempty"`
 }
 
 // ExplainGateway is what one gateway knows.

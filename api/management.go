@@ -211,6 +211,13 @@ type GatewayCA struct {
 	PublicKey string `json:"public_key"` // authorized_keys form
 }
 
+// ApplicationCA is the authority of upstream SSH logins as an application shows it: that of the account.
+type ApplicationCA struct {
+	ID        string `json:"id"`
+	AUD       string `json:"aud"`
+	PublicKey string `json:"public_key"` // authorized_keys form
+}
+
 // DeviceUser is the user of a device.
 type DeviceUser struct {
 	ID    string `json:"id"`
@@ -437,10 +444,11 @@ type ListWrite struct {
 	Items       []ListItemWrite `json:"items,omitempty"`
 }
 
-// ListItemWrite is a value to add.
+// ListItemWrite is a value to add. CreatedAt is what clients send back from an answer; it is not taken.
 type ListItemWrite struct {
 	Value       string `json:"value"`
 	Description string `json:"description,omitempty"`
+	CreatedAt   string `json:"created_at,omitempty"`
 }
 
 // ListPatch adds and removes values.

@@ -25,7 +25,7 @@ var accessBodies = map[string]string{
 func TestAccessEndpoints_RefuseAlike(t *testing.T) {
 	s := controltest.New(t)
 	c := newRawClient(t, s)
-	reader := newToken(t, s, store.TokenFields{Permissions: []string{"Access: Apps and Policies Read", "Access: Service Tokens Read", "Access: Organizations, Identity Providers, and Groups Read", "Zero Trust Read", "Account Settings Read"}})
+	reader := newToken(t, s, store.TokenFields{Permissions: []string{"Access: Apps and Policies Read", "Access: Service Tokens Read", "Access: Organizations, Identity Providers, and Groups Read", "Zero Trust Read", "Account Settings Read", "Access: SSH Auditing Read"}})
 	seen := 0
 	for _, pattern := range control.ManagementPatterns(s.Control) {
 		method, path, _ := strings.Cut(pattern, " ")

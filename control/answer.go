@@ -165,6 +165,14 @@ func withCode(err error, k kind.Kind, code int) error {
 	return f
 }
 
+// coded gives a refusal of an application or a policy the code that it has in the public API.
+func (e *endpoint) coded(err error) error {
+	if _, has := errors.AsType[*failure](err); has || e.area != areaApps {
+		return err
+	}
+	return withCode(err, kind.Invalid, codeApplication)
+}
+
 // tooLarge, notAllowed and the like are failures of the transport rather than of the domain.
 func tooLarge(limit int64) error {
 	return &failure{

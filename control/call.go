@@ -149,7 +149,7 @@ func (c *Control) dispatch(ctx context.Context, q *call, w http.ResponseWriter) 
 		return q.tooLate // whatever the endpoint made of it
 	}
 	if err != nil {
-		return err
+		return e.coded(err)
 	}
 	return c.writeAnswer(ctx, w, q, a)
 }
@@ -187,6 +187,9 @@ func (q *call) rawBody() ([]byte, error) {
 		if err := checkContentType(q.r.Header.Get("Content-Type")); err != nil {
 			return nil, err
 		}
+		if e := q.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+			return nil, unsupportedMedia(kind.New(kind.Invalid, "the body is encoded as %q; it must be plain", clipped(e)).WithHint("leave out the header Content-Encoding"))
+		}
 	}
 	return raw, nil
 }
@@ -199,10 +202,11 @@ func checkContentType(s string) error {
 	if t, _, err := mime.ParseMediaType(s); err == nil && (t == "application/json" || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json")) {
 		return nil
 	}
-	return &failure{
-		is:     kind.New(kind.Invalid, "the body must be JSON, not %q", clipped(s)).WithHint("send the header \"Content-Type: application/json\""),
-		status: http.StatusUnsupportedMediaType, code: codeInvalid,
-	}
+	return unsupportedMedia(kind.New(kind.Invalid, "the body must be JSON, not %q", clipped(s)).WithHint("send the header \"Content-Type: application/json\""))
+}
+
+func unsupportedMedia(is *kind.Error) error {
+	return &failure{is: is, status: http.StatusUnsupportedMediaType, code: codeInvalid}
 }
 
 // clipped is what of a caller's text is worth repeating.

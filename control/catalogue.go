@@ -113,7 +113,7 @@ func ignoredKeys() map[reflect.Type][]string {
 		reflect.TypeFor[api.TargetWrite]():             targetNoise,
 		reflect.TypeFor[api.VirtualNetworkWrite]():     networkNoise,
 		reflect.TypeFor[api.RouteWrite]():              routeNoise,
-		reflect.TypeFor[tunnelInput]():                 {"id", "metadata"},
+		reflect.TypeFor[tunnelInput]():                 tunnelNoise,
 		reflect.TypeFor[api.ApplicationWrite]():        append([]string{"allowed_idps", "mfa_config"}, applicationNoise...),
 		reflect.TypeFor[api.PolicyWrite]():             slices.Concat(policyNoise, restrictions),
 		reflect.TypeFor[api.ReusablePolicyWrite]():     reusableNoise,

@@ -21,6 +21,11 @@ func accessCatalogue() catalogue {
 		"GET " + policies: {what: "List the reusable policies", out: api.ReusablePolicy{}, list: openapi.Paged},
 		"PUT " + apps + "/{id}/policies/{policy}/make_reusable": {what: "Make a policy of an application a reusable one", out: api.Policy{}},
 
+		"GET " + apps + "/ca":         {what: "List the SSH CAs of the applications: each is that of the account", out: api.ApplicationCA{}, list: openapi.Paged},
+		"GET " + apps + "/{id}/ca":    {what: "Read the SSH CA of an application (older form)", out: api.ApplicationCA{}},
+		"POST " + apps + "/{id}/ca":   {what: "Ask for the SSH CA by an application (older form), and create it if there is none", out: api.ApplicationCA{}},
+		"DELETE " + apps + "/{id}/ca": {what: "Take the SSH CA away from an application (older form); that of the account stays", out: deletedID{}},
+
 		"POST " + tokens + "/{id}/rotate":  {what: "Give a service token a new secret", in: rotation{}, bodyOptional: true, out: api.ServiceToken{}},
 		"POST " + tokens + "/{id}/refresh": {what: "Count the duration of a service token from now", out: api.ServiceToken{}},
 

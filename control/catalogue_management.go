@@ -15,7 +15,8 @@ func targetCatalogue() catalogue {
 			{Name: "ips", Type: "address", Repeated: true},
 			{Name: "target_ids", Repeated: true},
 			{Name: "tag", Repeated: true, What: "key:value"},
-			{Name: "order", What: "hostname, created_at or tag:KEY"},
+			{Name: "tags", Repeated: true, What: "the same as tag"},
+			{Name: "order", What: "hostname, created_at, or tag:KEY, which puts targets without that tag last"},
 			{Name: "direction", Enum: []string{"asc", "desc"}},
 		})
 	const path = "~/infrastructure/targets"
@@ -35,7 +36,7 @@ func networkCatalogue() catalogue {
 	all := entriesOf(networks, "virtual network", openapi.Whole, api.VirtualNetworkWrite{}, api.VirtualNetwork{}, api.VirtualNetwork{}, "PATCH",
 		params(text("id", "name"), kinds("boolean", "is_default", "is_default_network", "is_deleted"),
 			[]openapi.Parameter{{Name: "page", Type: "integer", What: "without it and per_page the list is whole"}, {Name: "per_page", Type: "integer", What: "1 to 1000"}})...)
-	types := []openapi.Parameter{{Name: "tun_types", Repeated: true}}
+	types := []openapi.Parameter{{Name: "tun_types", Repeated: true, What: "or separated by commas; only cfd_tunnel has any"}}
 	all.with(entriesOf(routes, "route", openapi.Paged, api.RouteWrite{}, api.Route{}, api.Route{}, "PATCH", params(
 		text("route_id", "tunnel_id", "virtual_network_id", "comment"), kinds("boolean", "is_deleted"), kinds("prefix", "network_subset", "network_superset"),
 		kinds("time", "existed_at"), types)...))
@@ -45,15 +46,17 @@ func networkCatalogue() catalogue {
 	return all.with(catalogue{
 		"GET ~/tunnels":                           {what: "List the tunnels of every type: there is one type", out: api.Tunnel{}, list: openapi.Paged, query: ofTunnels},
 		"POST " + routes + "/network/{network}":   {what: "Create a route (older form)", in: api.RouteWrite{}, out: api.Route{}},
-		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, bodyOptional: true, out: api.Route{}, query: text("tunnel_id", "tun_type")},
+		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, bodyOptional: true, out: api.Route{}, query: text("virtual_network_id", "tunnel_id", "tun_type")},
 		"DELETE " + routes + "/network/{network}": {what: "Delete a route by its prefix", out: api.Route{}, query: text("virtual_network_id", "tunnel_id", "tun_type")},
 		"GET " + routes + "/ip/{addr}": {
 			what: "Find the route that leads to an address", out: api.Route{}, query: params(text("virtual_network_id"), kinds("boolean", "default_virtual_network_fallback")),
 		},
-		"DELETE " + tunnels + "/{id}":             {what: "Delete a tunnel", out: api.Tunnel{}, query: kinds("boolean", "cascade")},
-		"GET " + tunnels + "/{id}/token":          {what: "Read the token of a tunnel's connectors", out: "", note: "The token is the credential of the connectors, so it takes the permission to write."},
-		"GET " + tunnels + "/{id}/connections":    {what: "List the connectors of a tunnel that are in contact", out: api.TunnelConnection{}, list: openapi.Whole},
-		"DELETE " + tunnels + "/{id}/connections": {what: "End the streams of a tunnel's connectors; they come back while it exists", query: text("client_id")},
+		"DELETE " + tunnels + "/{id}":          {what: "Delete a tunnel", out: api.Tunnel{}, query: kinds("boolean", "cascade")},
+		"GET " + tunnels + "/{id}/token":       {what: "Read the token of a tunnel's connectors", out: "", note: "The token is the credential of the connectors, so it takes the permission to write."},
+		"GET " + tunnels + "/{id}/connections": {what: "List the connectors of a tunnel that are in contact", out: api.TunnelConnection{}, list: openapi.Whole},
+		"DELETE " + tunnels + "/{id}/connections": {
+			what: "End the streams of a tunnel's connectors; they come back while it exists", query: []openapi.Parameter{{Name: "client_id", What: "only of this connector"}},
+		},
 	})
 }
 
@@ -83,22 +86,32 @@ func applicationCatalogue() catalogue {
 }
 
 func deviceCatalogue() catalogue {
-	both := params(text("search", "include", "sort_by"), kinds("time", "seen_after", "seen_before"),
-		[]openapi.Parameter{{Name: "id", Repeated: true}, {Name: "sort_order", Enum: []string{"asc", "desc"}}})
-	registrations := params(both, text("device.id", "user.email"),
-		[]openapi.Parameter{{Name: "user.id", Repeated: true}, {Name: "status", Enum: []string{"active", "revoked", "all"}}})
-	devices := params(both, text("last_seen_user.email"), []openapi.Parameter{{Name: "active_registrations", Enum: []string{"only", "exclude", "include"}}})
+	filters := params(text("device.id", "search"), kinds("time", "seen_after", "seen_before"), []openapi.Parameter{
+		{Name: "id", Repeated: true},
+		{Name: "user.id", Repeated: true},
+		{Name: "sort_order", Enum: []string{"asc", "desc"}},
+	})
+	ofRegistrations := params(filters, text("user.email"), []openapi.Parameter{
+		{Name: "status", Enum: []string{"active", "revoked", "all"}},
+		{Name: "sort_by", Enum: []string{"id", "user.name", "user.email", "last_seen_at", "created_at"}},
+		{Name: "include", What: "policy adds the profile of each"},
+	})
+	ofDevices := params(filters, text("last_seen_user.email"), []openapi.Parameter{
+		{Name: "active_registrations", Enum: []string{"only", "exclude", "include"}},
+		{Name: "sort_by", Enum: []string{"id", "name", "client_version", "last_seen_user.email", "last_seen_at", "active_registrations", "created_at"}},
+		{Name: "include", What: "last_seen_registration.policy adds the profile of each"},
+	})
 	named := []openapi.Parameter{{Name: "id", Repeated: true, Required: true}}
 	return catalogue{
 		"GET ~/devices":                               {what: "List the devices (older form)", out: api.Device{}, list: openapi.Whole},
 		"GET ~/devices/{id}":                          {what: "Read a device (older form)", out: api.Device{}},
 		"POST ~/devices/revoke":                       {what: "Revoke registrations (older form)", in: []string{}},
 		"POST ~/devices/unrevoke":                     {what: "Take a revocation back (older form)", in: []string{}},
-		"GET ~/devices/registrations":                 {what: "List the registrations", out: api.Registration{}, list: openapi.Cursor, query: registrations},
+		"GET ~/devices/registrations":                 {what: "List the registrations", out: api.Registration{}, list: openapi.Cursor, query: ofRegistrations},
 		"GET ~/devices/registrations/{id}":            {what: "Read a registration", out: api.Registration{}, query: text("include")},
 		"POST ~/devices/registrations/revoke":         {what: "Revoke registrations", query: named},
 		"POST ~/devices/registrations/unrevoke":       {what: "Take a revocation back", query: named},
-		"GET ~/devices/physical-devices":              {what: "List the devices", out: api.PhysicalDevice{}, list: openapi.Cursor, query: devices},
+		"GET ~/devices/physical-devices":              {what: "List the devices", out: api.PhysicalDevice{}, list: openapi.Cursor, query: ofDevices},
 		"GET ~/devices/physical-devices/{id}":         {what: "Read a device", out: api.PhysicalDevice{}, query: text("include")},
 		"POST ~/devices/physical-devices/{id}/revoke": {what: "Revoke a device"},
 	}

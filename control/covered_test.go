@@ -144,5 +144,35 @@ with cloudflare-go, method by method: [the Go SDKs](sdk.md).
 - **Lists** take ` + "`page`" + ` (from 1) and ` + "`per_page`" + ` (1 to 1000; 50 by default, 1000 for routes); past the end the result is empty. Unknown parameters are ignored.
 - **Bodies** are JSON of at most 1 MiB and 32 levels, each key once. An unknown field is refused, but for those that a client sends back from an answer.
   A content type other than JSON is 415.
-- **Secrets** appear once: in the answer that makes them.
+- **Secrets** appear once: in the answer that makes them. Only the token of a tunnel is shown again, to whoever may write tunnels.
+- **Codes** are those of the public API where it has one. Of a credential: 9106 none, 6003 not a bearer token, 1000 unknown, expired or revoked, 10000 not
+  permitted. Of a path: 7003 no such path or account. Of an object: 1003 not there (a route 1015, a network rule 2009), 1002 another object holds what was
+  asked for, or it is in use (a tunnel 1023), 1012 changed since it was read. Of a body or query: 1001 wrong (in applications, policies and rule groups 12130),
+  1004 a limit. Of the server: 1005 try again, 1007 a fault of ours, with the number of the request.
+
+## Try it
+
+On a machine with ` + "`weft dev`" + ` running ([the tour](tour.md) starts one), or with the five variables set by hand for ` + "`weft control`" + `:
+
+` + "```sh" + `
+eval "$(weft dev env --dir ~/weft-dev)"
+api=$CLOUDFLARE_BASE_URL/accounts/$CLOUDFLARE_ACCOUNT_ID
+call() { curl -sS --cacert "$SSL_CERT_FILE" -H "Authorization: Bearer $CLOUDFLARE_API_TOKEN" -H "Content-Type: application/json" "$@"; }
+
+# Create, find, read.
+call "$api/infrastructure/targets" -d '{"hostname":"try-1","ip":{"ipv4":{"ip_addr":"10.99.0.1"}},"tags":{"env":"test"}}'
+call "$api/infrastructure/targets?hostname_contains=TRY&tag=env:test&order=hostname&per_page=10"
+id=$(call "$api/infrastructure/targets?hostname=try-1" | jq -r '.result[0].id')
+call "$api/infrastructure/targets/$id"
+
+# What would it change, and for whom?
+call "${CLOUDFLARE_BASE_URL%/client/v4}/weft/v1/impact?change=target.rename&id=$id&to=try-2"
+
+# Change it, unless somebody else was faster.
+etag=$(call -o /dev/null -D - "$api/infrastructure/targets/$id" | tr -d '\r' | sed -n 's/^[Ee][Tt]ag: //p')
+call -X PUT -H "If-Match: $etag" "$api/infrastructure/targets/$id" -d '{"hostname":"try-2","ip":{"ipv4":{"ip_addr":"10.99.0.1"}}}'
+
+# Take it away.
+call -X DELETE "$api/infrastructure/targets/$id"
+` + "```" + `
 `

@@ -51,7 +51,7 @@ func TestApplications_SelectByIncludeRequireAndExclude(t *testing.T) {
 		{"a key twice", `[{"include":[{"target_attributes":{"env":["a"]},"tags":{"env":["b"]}}],"port":22,"protocol":"SSH"}]`, "/target_criteria/0/include/0/tags"},
 		{"a hostname among the tags", `[{"include":[{"tags":{"hostname":["b"]}}],"port":22,"protocol":"SSH"}]`, "/target_criteria/0/include/0/tags"},
 		{"a hostname that is none", `[{"include":[{"target_attributes":{"hostname":["-"]}}],"port":22,"protocol":"SSH"}]`, "/target_criteria/0/include/0/target_attributes/hostname/0"},
-		{"an unknown key", `[{"include":[{"tag":{"a":["b"]}}],"port":22,"protocol":"SSH"}]`, "/tag"},
+		{"an unknown key", `[{"include":[{"tag":{"a":["b"]}}],"port":22,"protocol":"SSH"}]`, "/target_criteria/0/include/0/tag"},
 		{"no values", `[{"include":[{"tags":{"a":["b"]}}],"exclude":[{"tags":{"a":[]}}],"port":22,"protocol":"SSH"}]`, "/target_criteria/0/exclude/0/target_attributes/a"},
 	} {
 		r := c.admin(t, "PUT", at, body(tc.criteria))

@@ -11,6 +11,11 @@ func (c *Control) accessEndpoints(to map[string]serveFunc, account string) {
 	for pattern, serve := range map[string]serveFunc{
 		"PUT " + access + "/apps/{id}/policies/{policy}/make_reusable": c.makePolicyReusable,
 
+		"GET " + access + "/apps/ca":         c.listApplicationCAs,
+		"GET " + access + "/apps/{id}/ca":    c.getApplicationCA,
+		"POST " + access + "/apps/{id}/ca":   c.createApplicationCA,
+		"DELETE " + access + "/apps/{id}/ca": c.deleteApplicationCA,
+
 		"POST " + access + "/service_tokens/{id}/rotate":  c.rotateServiceToken,
 		"POST " + access + "/service_tokens/{id}/refresh": c.refreshServiceToken,
 

@@ -59,6 +59,7 @@ func newEverything(t *testing.T) *everything {
 		}
 		w.ids[o.path] = id
 	}
+	w.c.good(t, "POST", w.fill("~/access/apps/{id}/ca"), "")
 	dev := s.Enrol("a@b.c", "laptop")
 	w.tokens["deviceToken"], w.tokens["gatewayToken"] = dev.Token, s.Gateway("gw").Token
 	w.tokens["connectorToken"] = strings.Trim(string(w.c.good(t, "GET", w.fill("~/cfd_tunnel/{id}/token"), "").env.Result), `"`)

@@ -448,7 +448,7 @@ func wireTrace(t access.ApplicationTrace, email string) api.ExplainApplication {
 			if err != nil {
 				text = []byte("a rule that cannot be written")
 			}
-			w.Rules = append(w.Rules, api.ExplainRule{List: r.List, Rule: string(text), Answer: r.Answer})
+			w.Rules = append(w.Rules, api.ExplainRule{List: r.List, Rule: string(text), Answer: r.Answer, Name: r.Name})
 		}
 		a.Policies = append(a.Policies, w)
 	}

@@ -138,7 +138,7 @@ func TestNetworkRules_BadInput(t *testing.T) {
 		{"a list of an unknown type", "POST", listsPath, `{"name":"x","type":"CATEGORY"}`, "/type", "IP"},
 		{"a value that is no address", "POST", listsPath, `{"name":"x","type":"IP","items":[{"value":"10.0.0.1/8"}]}`, "/items", "10.0.0.1/8"},
 		{"a value twice", "POST", listsPath, `{"name":"x","type":"IP","items":[{"value":"10.0.0.1"},{"value":"10.0.0.1"}]}`, "/items", "twice"},
-		{"a name that is taken", "POST", listsPath, `{"name":"People","type":"IP"}`, "", "already belongs"},
+		{"a name that is taken", "POST", listsPath, `{"name":"People","type":"IP"}`, "/name", "already belongs"},
 		{"another type", "PUT", listsPath + "/" + fmt.Sprint(mails), `{"name":"people","type":"IP"}`, "/type", "cannot be changed"},
 		{"removing what is not there", "PATCH", listsPath + "/" + fmt.Sprint(mails), `{"remove":["x@y.z"]}`, "/remove", "no value"},
 		{"a value that a rule cannot read", "PATCH", listsPath + "/" + fmt.Sprint(used), `{"append":[{"value":"http"}]}`, "/items", `network rule "taken" names the list`},

@@ -56,6 +56,8 @@ var areas = []struct {
 	{"/audit_logs", areaAccount},
 	{"/logs/audit", areaAccount},
 	{"/access/gateway_ca", areaSSH},
+	{"/access/apps/ca", areaSSH},
+	{"/access/apps/{id}/ca", areaSSH},
 	{"/access/service_tokens", areaTokens},
 	{"/access/identity_providers", areaIdentity},
 	{"/access/", areaApps},

@@ -67,6 +67,12 @@ func (c *Control) withPrecondition(ctx context.Context, q *call, e *endpoint) (c
 			WithHint("leave them out, or use the path of the object")
 	}
 	h := q.r.Header
+	for _, name := range []string{"If-Match", "If-None-Match"} {
+		if len(h.Values(name)) > 0 && len(tagList(h, name)) == 0 {
+			return ctx, kind.New(kind.Invalid, "the header %s is empty: it is no condition, and the write would be without one", name).
+				WithHint("send the ETag of what was read, or leave the header out")
+		}
+	}
 	return store.WithPrecondition(ctx, func(ctx context.Context) error {
 		// What the GET does with the call must not show in the write.
 		reading := *q

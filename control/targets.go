@@ -98,7 +98,7 @@ func (c *Control) deleteTargets(ctx context.Context, q *call) (answer, error) {
 		return answer{}, kind.New(kind.Limit, "a batch can hold %d targets; this one has %d", maxBatch, len(in.TargetIDs))
 	}
 	err := c.store.Update(ctx, q.actor, func(tx *store.Tx) error {
-		for _, id := range in.TargetIDs {
+		for _, id := range slices.Compact(slices.Sorted(slices.Values(in.TargetIDs))) { // naming one twice is naming it
 			if err := tx.DeleteTarget(ctx, id); err != nil {
 				return err
 			}
@@ -148,7 +148,7 @@ func targetFilter(q *call) (store.TargetFilter, error) {
 			return f, err
 		}
 		if a.IsValid() && a.Is4() != x.is4 {
-			return f, badQuery(x.name, a.String(), "an address of the other family")
+			return f, badQuery(x.name, a.String(), "an "+map[bool]string{true: "IPv4", false: "IPv6"}[x.is4]+" address")
 		}
 		*x.to = a
 	}

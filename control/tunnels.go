@@ -12,6 +12,12 @@ import (
 	"weft/internal/kind"
 )
 
+// tunnelNoise are keys that clients send back from an answer.
+var tunnelNoise = []string{
+	"id", "account_tag", "created_at", "deleted_at", "connections", "conns_active_at", "conns_inactive_at", "tun_type", "status",
+	"remote_config", "metadata", "token",
+}
+
 // tunnelInput is a create or update request; nil means that a field was left out.
 type tunnelInput struct {
 	Name         *string     `json:"name"`
@@ -33,7 +39,7 @@ func (in *tunnelInput) secret() ([]byte, error) {
 
 func (c *Control) createTunnel(ctx context.Context, q *call) (answer, error) {
 	var in tunnelInput
-	if err := q.body(&in, "id", "metadata"); err != nil {
+	if err := q.body(&in, tunnelNoise...); err != nil {
 		return answer{}, err
 	}
 	source := deref(in.ConfigSource)
@@ -158,7 +164,7 @@ func (c *Control) getTunnel(ctx context.Context, q *call) (answer, error) {
 
 func (c *Control) updateTunnel(ctx context.Context, q *call) (answer, error) {
 	var in tunnelInput
-	if err := q.body(&in, "id", "metadata"); err != nil {
+	if err := q.body(&in, tunnelNoise...); err != nil {
 		return answer{}, err
 	}
 	secret, err := in.secret()

@@ -27,6 +27,8 @@ type writer struct {
 	ids  map[string][]string // by kind; also of what is gone
 	made int                 // numbers names and addresses
 	done map[string]int      // writes that succeeded, by name
+	// lists makes of every other rule one that refers to a list.
+	lists bool
 }
 
 // writeFunc is one write; it returns the ID of what it made, if anything.
@@ -73,7 +75,11 @@ func (w *writer) network() string {
 
 // rule is a rule of a policy or a group.
 func (w *writer) rule() string {
-	switch w.IntN(9) {
+	which := w.IntN(11)
+	if w.lists && w.IntN(2) == 0 {
+		which = 5 + w.IntN(2)
+	}
+	switch which {
 	case 0:
 		return fmt.Sprintf(`{"group":{"id":%q}}`, w.one("group"))
 	case 1:
@@ -84,6 +90,10 @@ func (w *writer) rule() string {
 		return fmt.Sprintf(`{"service_token":{"token_id":%q}}`, w.one("service token"))
 	case 4:
 		return `{"ip":{"ip":"192.0.2.0/24"}}`
+	case 5:
+		return fmt.Sprintf(`{"ip_list":{"id":%q}}`, w.one("list"))
+	case 6:
+		return fmt.Sprintf(`{"email_list":{"id":%q}}`, w.one("mail list"))
 	}
 	return fmt.Sprintf(`{"email":{"email":%q}}`, w.email())
 }
@@ -135,7 +145,11 @@ func (w *writer) application() (api.ApplicationWrite, error) {
 }
 
 func (w *writer) group() (api.RuleGroupWrite, error) {
-	return read[api.RuleGroupWrite](fmt.Sprintf(`{"name":"group %d","include":%s}`, w.next(), w.rules(1)))
+	exclude := "[]"
+	if w.IntN(6) == 0 {
+		exclude = `[{"certificate":{}}]`
+	}
+	return read[api.RuleGroupWrite](fmt.Sprintf(`{"name":"group %d","include":%s,"exclude":%s}`, w.next(), w.rules(1), exclude))
 }
 
 func (w *writer) networkRule() (api.NetworkRuleWrite, error) {
@@ -265,8 +279,23 @@ var writes = map[string]writeFunc{
 	"group: delete": func(ctx context.Context, tx *store.Tx, w *writer) (string, error) {
 		return "", tx.DeleteRuleGroup(ctx, w.one("group"))
 	},
+	"mail list: create": func(ctx context.Context, tx *store.Tx, w *writer) (string, error) {
+		l, err := tx.CreateList(ctx, api.ListWrite{Name: new(fmt.Sprint("list ", w.next())), Type: new("EMAIL"), Items: []api.ListItemWrite{{Value: w.email()}}})
+		return l.ID, err
+	},
+	"mail list: patch": func(ctx context.Context, tx *store.Tx, w *writer) (string, error) {
+		_, err := tx.PatchList(ctx, w.one("mail list"), api.ListPatch{Append: []api.ListItemWrite{{Value: w.email()}}})
+		return "", err
+	},
+	"mail list: replace": func(ctx context.Context, tx *store.Tx, w *writer) (string, error) {
+		_, err := tx.ReplaceList(ctx, w.one("mail list"), api.ListWrite{Items: []api.ListItemWrite{{Value: w.email()}}})
+		return "", err
+	},
+	"mail list: delete": func(ctx context.Context, tx *store.Tx, w *writer) (string, error) {
+		return "", tx.DeleteList(ctx, w.one("mail list"))
+	},
 	"list: create": func(ctx context.Context, tx *store.Tx, w *writer) (string, error) {
-		l, err := tx.CreateList(ctx, api.ListWrite{Name: new(fmt.Sprint("list ", w.next())), Type: new("IP"), Items: []api.ListItemWrite{{Value: fmt.Sprintf("10.0.0.%d", w.IntN(30))}}})
+		l, err := tx.CreateList(ctx, api.ListWrite{Name: new(fmt.Sprint("list ", w.next())), Type: new("IP"), Items: []api.ListItemWrite{{Value: []string{"192.0.2.0/24", "192.0.1.0/24", "10.0.0.1"}[w.IntN(3)]}}})
 		return l.ID, err
 	},
 	"list: patch": func(ctx context.Context, tx *store.Tx, w *writer) (string, error) {
@@ -516,6 +545,36 @@ func openRandomStore(t *testing.T) *store.Store {
 	return s
 }
 
+// holdViews makes 120 times some random writes of names and holds the view after each time, made from the one before,
+// against one that is made from nothing. It returns how many entries devices had.
+func holdViews(t *testing.T, s *store.Store, w *writer, names []string) (allowed int) {
+	t.Helper()
+	h, err := control.NewHubForTest(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var since []string
+	for range 120 {
+		for range 1 + w.IntN(4) {
+			name := names[w.IntN(len(names))]
+			w.write(t, s, name)
+			since = append(since, name)
+		}
+		if err := h.CatchUpForTest(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		differences, err := h.DifferencesForTest(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(differences) > 0 {
+			t.Fatalf("after %q:\n%s", since, strings.Join(differences, "\n"))
+		}
+		since, allowed = nil, allowed+h.AllowedForTest()
+	}
+	return allowed
+}
+
 // TestView_FromTheOneBefore holds views that are made from the one before, after any writes, against views made from nothing.
 func TestView_FromTheOneBefore(t *testing.T) {
 	done := map[string]int{}
@@ -529,32 +588,8 @@ func TestView_FromTheOneBefore(t *testing.T) {
 		return true
 	}
 	for seed := uint64(0); seed < 4 || seed < 40 && !tried(); seed++ {
-		s := openRandomStore(t)
-		h, err := control.NewHubForTest(t.Context(), s)
-		if err != nil {
-			t.Fatal(err)
-		}
 		w := &writer{Rand: rand.New(rand.NewPCG(seed, 7)), ids: map[string][]string{}, done: done}
-		names := slices.Sorted(maps.Keys(writes))
-		var since []string
-		for range 120 {
-			for range 1 + w.IntN(4) {
-				name := names[w.IntN(len(names))]
-				w.write(t, s, name)
-				since = append(since, name)
-			}
-			if err := h.CatchUpForTest(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			differences, err := h.DifferencesForTest(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(differences) > 0 {
-				t.Fatalf("seed %d: after %q:\n%s", seed, since, strings.Join(differences, "\n"))
-			}
-			since, allowed = nil, allowed+h.AllowedForTest()
-		}
+		allowed += holdViews(t, openRandomStore(t), w, slices.Sorted(maps.Keys(writes)))
 	}
 	for name := range writes {
 		if done[name] == 0 {
@@ -565,4 +600,31 @@ func TestView_FromTheOneBefore(t *testing.T) {
 		t.Error("nobody was ever allowed anything")
 	}
 	t.Logf("%d entries; writes: %v", allowed, done)
+}
+
+// TestView_ListsFromTheOneBefore is the same where little but lists decides who reaches what.
+func TestView_ListsFromTheOneBefore(t *testing.T) {
+	names := []string{
+		"mail list: create", "mail list: patch", "mail list: patch", "mail list: replace", "mail list: delete",
+		"list: create", "list: patch", "list: delete", "group: create", "group: replace", "group: delete", "device: see",
+		"application: create", "application: replace", "policy: create", "policy: replace", "reusable: create", "reusable: replace",
+	}
+	allowed := 0
+	for seed := range uint64(3) {
+		s := openRandomStore(t)
+		w := &writer{Rand: rand.New(rand.NewPCG(seed, 9)), ids: map[string][]string{}, done: map[string]int{}, lists: true}
+		for w.done["device: enrol"] < 6 || w.done["target: create"] < 6 {
+			w.write(t, s, "device: enrol")
+			w.write(t, s, "target: create")
+		}
+		for range 2 {
+			w.write(t, s, "mail list: create")
+			w.write(t, s, "list: create")
+		}
+		allowed += holdViews(t, s, w, names)
+	}
+	if allowed < 100 {
+		t.Errorf("only %d entries: the writes are too narrow", allowed)
+	}
+	t.Logf("%d entries", allowed)
 }

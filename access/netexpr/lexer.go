@@ -145,7 +145,7 @@ type SyntaxError struct {
 	Message string
 }
 
-// Error names the place as people count: characters, from 1.
+// Error names the place as Offset counts: bytes, from 0.
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("at offset %d: %s", e.Offset, e.Message)
 }

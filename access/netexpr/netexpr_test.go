@@ -176,6 +176,8 @@ func TestParse_Errors(t *testing.T) {
 		{`net.dst.ip == "10.0.0.1"`, 14, "an address stands without quotes: 10.0.0.1"},
 		{"net.dst.ip in {10.0.0.1/8}", 15, "'10.0.0.1/8' has bits set behind its length; the prefix is 10.0.0.0/8"},
 		{"net.dst.ip in {10.0.0.9..10.0.0.1}", 15, "the range 10.0.0.9..10.0.0.1 is empty"},
+		{"net.dst.ip in {10.0.0.1 ::1..::ffff:10.0.0.1}", 24, "the range ::1..::ffff:10.0.0.1 goes from IPv6"},
+		{"net.dst.ip in {::ffff:10.0.0.1..::1:0:0:1}", 15, "the range ::ffff:10.0.0.1..::1:0:0:1 goes from IPv6"},
 		{"net.dst.ip in {}", 15, "the set is empty"},
 		{"net.dst.ip in {10.0.0.1", 23, "expected an address, found the end"},
 		{"net.dst.ip < 10.0.0.0/8", 13, "a prefix can only be compared with ==, != and in"},

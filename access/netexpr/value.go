@@ -100,7 +100,10 @@ func (p *parser) addrValue(t token, op string) (value, error) {
 		if a.BitLen() != b.BitLen() || b.Less(a) {
 			return value{}, p.failAt(t.offset, "the range %s is empty", t.text)
 		}
-		return value{from: a.Unmap(), to: b.Unmap()}, nil // both or none are mapped, else one would not follow the other
+		if a.Is4In6() != b.Is4In6() { // addresses are compared unmapped, so its ends would be of two families
+			return value{}, p.failAt(t.offset, "the range %s goes from IPv6 addresses to IPv4-mapped ones or back", clip(t.text))
+		}
+		return value{from: a.Unmap(), to: b.Unmap()}, nil
 	case strings.Contains(t.text, "/"):
 		pre, err := netip.ParsePrefix(t.text)
 		if err != nil {

@@ -14,6 +14,8 @@ func (r *Rule) Evaluate(f *Facts, seen *Observation, list func(id string) ([]str
 	switch {
 	case !evaluated:
 		return false, fmt.Sprintf("rules of type %s cannot be checked here", clip(r.Type))
+	case r.Input.Thumbprint != "":
+		return false, "the signer of a file is not checked; ask for its sha256 instead"
 	case f.OS == "":
 		return false, "the device did not say what system it is"
 	case !r.isFor(f.OS):
@@ -69,9 +71,6 @@ func (r *Rule) application(seen *Observation) (bool, string) {
 }
 
 func (r *Rule) digest(seen *Observation) (bool, string) {
-	if r.Input.Thumbprint != "" {
-		return false, "the signer of a file is not checked"
-	}
 	if r.Input.SHA256 != "" && !strings.EqualFold(r.Input.SHA256, seen.SHA256) {
 		return false, "the file has another digest"
 	}

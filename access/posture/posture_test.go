@@ -94,7 +94,6 @@ func TestValidate(t *testing.T) {
 		{"a file", "file", `{"path":"/a","exists":true,"locations":{}}`, ""},
 		{"no path", "file", `{}`, "/input/path"},
 		{"no input", "application", ``, "/input/path"},
-		{"a signer", "file", `{"path":"/a","thumbprint":"x"}`, "/input/thumbprint"},
 		{"a digest that is none", "file", `{"path":"/a","sha256":"zz"}`, "/input/sha256"},
 		{"a digest of what must not be", "file", `{"path":"/a","exists":false,"sha256":"` + digest + `"}`, "/input/sha256"},
 		{"a member of another type", "file", `{"path":"/a","operator":">="}`, "/input/operator"},

@@ -151,7 +151,11 @@ func writeApplication(b *strings.Builder, a *api.ExplainApplication) {
 		}
 		b.WriteByte('\n')
 		for _, r := range p.Rules {
-			fmt.Fprintf(b, "      %-7s  %-7s  %s\n", r.List, r.Answer, r.Rule)
+			fmt.Fprintf(b, "      %-7s  %-7s  %s", r.List, r.Answer, r.Rule)
+			if r.Name != "" {
+				fmt.Fprintf(b, " (%s)", r.Name)
+			}
+			b.WriteByte('\n')
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -165,6 +166,7 @@ func (tx *Tx) CreateApplication(ctx context.Context, in api.ApplicationWrite) (a
 	if err := tx.checkApplication(ctx, &a); err != nil {
 		return a, err
 	}
+	sortPolicies(a.Policies)
 	criteria, err := json.Marshal(a.Criteria)
 	if err != nil {
 		return a, fmt.Errorf("render criteria: %w", err)
@@ -202,6 +204,7 @@ func (tx *Tx) saveApplication(ctx context.Context, before api.Application, a *ap
 	if err := tx.checkApplication(ctx, a); err != nil {
 		return err
 	}
+	sortPolicies(a.Policies)
 	criteria, err := json.Marshal(a.Criteria)
 	if err != nil {
 		return fmt.Errorf("render criteria: %w", err)
@@ -279,6 +282,12 @@ func policyText(p *api.Policy) (text [4]string, err error) {
 	return text, nil
 }
 
+// sortPolicies puts them in the order in which they are asked. It comes after the checks, whose errors point into the
+// list as it was sent.
+func sortPolicies(list []api.Policy) {
+	slices.SortStableFunc(list, func(a, b api.Policy) int { return cmp.Compare(a.Precedence, b.Precedence) })
+}
+
 // checkApplication checks a by the rules of the domain and against the other applications.
 func (tx *Tx) checkApplication(ctx context.Context, a *api.Application) error {
 	d, err := DomainApplication(a)
@@ -288,18 +297,22 @@ func (tx *Tx) checkApplication(ctx context.Context, a *api.Application) error {
 	for i := range d.Criteria { // the wire keeps the spelling that the domain knows
 		a.Criteria[i].Protocol = string(d.Criteria[i].Protocol)
 	}
+	if err := checkAttached(a.Policies); err != nil {
+		return err
+	}
 	if err := d.Validate(); err != nil {
 		return err
 	}
-	groups, err := tx.DomainRuleGroups(ctx)
-	if err != nil {
-		return err
-	}
+	var rules []ruleList
 	for i, p := range a.Policies {
 		at := "/policies/" + strconv.Itoa(i)
-		if err := checkGroupRefs(groups, []ruleList{{at + "/include", p.Include}, {at + "/exclude", p.Exclude}, {at + "/require", p.Require}}); err != nil {
-			return err
+		if p.Precedence > maxPrecedence {
+			return kind.Field(at+"/precedence", "the precedence of a policy is at most %d", maxPrecedence)
 		}
+		rules = append(rules, ruleList{at + "/include", p.Include}, ruleList{at + "/exclude", p.Exclude}, ruleList{at + "/require", p.Require})
+	}
+	if err := tx.checkRuleRefs(ctx, rules); err != nil {
+		return err
 	}
 	others, err := tx.contradicting(ctx, &d)
 	if err != nil {

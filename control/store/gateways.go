@@ -71,7 +71,7 @@ func (tx *Tx) CreateGateway(ctx context.Context, name string) (Gateway, string, 
 	}
 	for _, o := range all {
 		if nameKey(o.Name) == nameKey(name) {
-			return g, "", kind.New(kind.Conflict, "the name %q already belongs to gateway %s", name, o.ID)
+			return g, "", kind.New(kind.Conflict, "the name %q already belongs to gateway %s", name, o.ID).At("/name")
 		}
 	}
 	token := NewToken(gatewayTokenPrefix)

@@ -71,7 +71,7 @@ func (r *Reader) DomainLists(ctx context.Context) ([]access.List, error) {
 }
 
 func domainList(l *api.List) access.List {
-	d := access.List{ID: l.ID, Name: l.Name, Items: make([]string, len(l.Items))}
+	d := access.List{ID: l.ID, Name: l.Name, Type: l.Type, Items: make([]string, len(l.Items))}
 	for i, x := range l.Items {
 		d.Items[i] = x.Value
 	}
@@ -172,22 +172,14 @@ func (tx *Tx) updateList(ctx context.Context, id string, edit func(*api.List) er
 	return l, tx.changed(ctx, Lists, "list.update", l.ID, change{before, l})
 }
 
-// DeleteList refuses while network rules name the list.
+// DeleteList refuses while network rules, policies or rule groups name the list.
 func (tx *Tx) DeleteList(ctx context.Context, id string) error {
 	l, err := tx.List(ctx, id)
 	if err != nil {
 		return err
 	}
-	users, err := tx.listUsers(ctx, id)
-	if err != nil {
+	if err := tx.listInUse(ctx, &l); err != nil {
 		return err
-	}
-	if len(users) > 0 {
-		var names []string
-		for i := range users {
-			names = append(names, users[i].Name)
-		}
-		return kind.New(kind.Conflict, "list %q is named by the network rules %s", l.Name, strings.Join(names, ", ")).WithHint("change or delete them first")
 	}
 	if _, err := tx.exec(ctx, `DELETE FROM lists WHERE id = $1`, id); err != nil {
 		return err
@@ -249,13 +241,21 @@ func (tx *Tx) writeItems(ctx context.Context, l *api.List) error {
 	return nil
 }
 
+// setItems makes the items of l those of in; a value that was there before keeps the time since when.
 func setItems(l *api.List, in []api.ListItemWrite, at string) error {
+	since := make(map[string]string, len(l.Items))
+	for _, x := range l.Items {
+		since[x.Value] = x.CreatedAt
+	}
 	l.Items = make([]api.ListItem, len(in))
 	for i, x := range in {
 		if err := checkComment("/items", x.Description); err != nil {
 			return err
 		}
 		l.Items[i] = api.ListItem{Value: x.Value, Description: x.Description, CreatedAt: at}
+		if was, ok := since[x.Value]; ok {
+			l.Items[i].CreatedAt = was
+		}
 	}
 	return nil
 }
@@ -285,7 +285,7 @@ func (tx *Tx) checkList(ctx context.Context, l *api.List) error {
 	}
 	other, ok, err := one(ctx, tx.q, scanList, `SELECT `+listColumns+` FROM lists WHERE name_key = $1 AND id <> $2`, nameKey(l.Name), l.ID)
 	if err == nil && ok {
-		return kind.New(kind.Conflict, "the name %q already belongs to list %q (%s)", l.Name, other.Name, other.ID)
+		return kind.New(kind.Conflict, "the name %q already belongs to list %q (%s)", l.Name, other.Name, other.ID).At("/name")
 	}
 	return err
 }

@@ -166,10 +166,10 @@ func (tx *Tx) networkUsers(ctx context.Context, id string) ([]string, error) {
 		err := rs.Scan(&what, &name, &id)
 		return fmt.Sprintf("%s %s (%s)", what, name, id), err
 	}, `SELECT 'route', network, id FROM routes WHERE vnet_id = $1 AND deleted_at IS NULL
-		UNION ALL SELECT 'target', t.hostname, t.id FROM targets t JOIN target_addresses a ON a.target_id = t.id WHERE a.vnet_id = $1
-		UNION ALL SELECT 'device profile', p.name, p.id FROM device_profiles p WHERE p.default_vnet_id = $1
+		UNION SELECT 'target', t.hostname, t.id FROM targets t JOIN target_addresses a ON a.target_id = t.id WHERE a.vnet_id = $1
+		UNION SELECT 'device profile', p.name, p.id FROM device_profiles p WHERE p.default_vnet_id = $1
 			OR p.id IN (SELECT profile_id FROM device_profile_networks WHERE vnet_id = $1)
-		LIMIT 10`, id)
+		ORDER BY 1, 2, 3 LIMIT 10`, id)
 }
 
 func (tx *Tx) clearDefaultNetwork(ctx context.Context) error {
@@ -187,7 +187,7 @@ func (tx *Tx) checkNetwork(ctx context.Context, n api.VirtualNetwork) error {
 	other, ok, err := one(ctx, tx.q, scanNetwork, `SELECT `+networkColumns+` FROM virtual_networks
 		WHERE name_key = $1 AND id <> $2 AND deleted_at IS NULL`, nameKey(n.Name), n.ID)
 	if err == nil && ok {
-		return kind.New(kind.Conflict, "the name %q already belongs to virtual network %q (%s)", n.Name, other.Name, other.ID)
+		return kind.New(kind.Conflict, "the name %q already belongs to virtual network %q (%s)", n.Name, other.Name, other.ID).At("/name")
 	}
 	return err
 }

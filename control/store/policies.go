@@ -4,54 +4,64 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"weft/access"
 	"weft/api"
 	"weft/internal/kind"
 )
 
-// embeddedPolicies makes the policies of an application from an embedded list. An element that names a policy of
-// old by ID or, without an ID, stands at its place, keeps its identity; an element with nothing but an ID keeps the policy whole.
-// An element that names a reusable policy refers to it.
+// embeddedPolicies makes the policies of an application from an embedded list, in its order. An element that names a policy of
+// old by ID or, without an ID, stands at the place of one that no other element names, keeps its identity; an element with
+// nothing but an ID keeps the policy whole. An element that names a reusable policy refers to it. A precedence that is left
+// out comes behind that of the element before.
 func (tx *Tx) embeddedPolicies(ctx context.Context, old []api.Policy, in []api.PolicyWrite) ([]api.Policy, error) {
 	out := make([]api.Policy, 0, len(in))
-	used := map[string]bool{}
+	named, used := map[string]bool{}, map[string]bool{}
+	for _, w := range in {
+		named[w.ID] = true
+	}
+	last := 0
 	for i, w := range in {
 		at := "/policies/" + strconv.Itoa(i)
-		known, err := tx.identify(ctx, old, i, w, at)
+		id := w.ID
+		if id == "" && i < len(old) && !old[i].Reusable && !named[old[i].ID] {
+			id = old[i].ID
+		}
+		if used[id] {
+			return nil, kind.Field(at+"/id", "the policy %q stands twice", clip(id))
+		}
+		known, err := tx.identify(ctx, old, id, at)
 		if err != nil {
 			return nil, err
 		}
-		if used[known.ID] {
-			if known.Reusable {
-				return nil, kind.Field(at+"/id", "the reusable policy %q stands twice", clip(known.ID))
+		p, err := tx.embed(known, w, at)
+		if err != nil {
+			return nil, err
+		}
+		if w.Precedence == 0 {
+			p.Precedence = max(p.Precedence, i+1)
+			if p.Precedence <= last {
+				p.Precedence = last + 1
 			}
-			known = api.Policy{}
 		}
-		p, err := tx.embed(known, w, i, at)
-		if err != nil {
-			return nil, err
-		}
-		used[p.ID] = true
+		last, used[p.ID] = p.Precedence, true
 		out = append(out, p)
 	}
-	slices.SortStableFunc(out, func(a, b api.Policy) int { return a.Precedence - b.Precedence })
 	return out, nil
 }
 
-// embed makes the policy at i of a list out of what was known of it.
-func (tx *Tx) embed(known api.Policy, w api.PolicyWrite, i int, at string) (api.Policy, error) {
-	mere := w.ID != "" && w.Name == "" && w.Decision == "" && w.Include == nil
+// embed makes the policy that an element of a list is to be out of what was known of it; precedence 0 is for the list to say.
+func (tx *Tx) embed(known api.Policy, w api.PolicyWrite, at string) (api.Policy, error) {
 	p := known
 	switch {
-	case known.Reusable && !mere && !sameContent(known, tx.policy(known, w)):
+	case known.Reusable && !mere(w) && !sameContent(known, tx.policy(known, w)):
 		return p, kind.Field(at, "policy %q is reusable and cannot be changed in an application", known.Name).
 			WithHint("change it for all its applications at /access/policies/%s, or refer to it by nothing but its ID", known.ID)
 	case known.Reusable:
-		p.Precedence = i + 1
-	case !mere:
+		p.Precedence = 0
+	case !mere(w):
 		p = tx.policy(known, w)
-		p.Precedence = i + 1
 	}
 	if w.Precedence != 0 {
 		p.Precedence = w.Precedence
@@ -59,20 +69,23 @@ func (tx *Tx) embed(known api.Policy, w api.PolicyWrite, i int, at string) (api.
 	return p, nil
 }
 
+// mere reports whether w is nothing but a reference: it says what the policy is, and not what is to be in it. A rule or a
+// user that stands beside the ID is content, which must not be dropped.
+func mere(w api.PolicyWrite) bool {
+	return w.ID != "" && w.Name == "" && w.Decision == "" && w.Connection == nil && len(w.Include)+len(w.Exclude)+len(w.Require) == 0
+}
+
 // identify finds the policy that an element of a list is to be: one of old, a reusable one, or none yet.
-func (tx *Tx) identify(ctx context.Context, old []api.Policy, i int, w api.PolicyWrite, at string) (api.Policy, error) {
-	if w.ID == "" {
-		if i < len(old) && !old[i].Reusable {
-			return old[i], nil
-		}
+func (tx *Tx) identify(ctx context.Context, old []api.Policy, id, at string) (api.Policy, error) {
+	if id == "" {
 		return api.Policy{}, nil
 	}
-	if k := slices.IndexFunc(old, func(p api.Policy) bool { return p.ID == w.ID }); k >= 0 {
+	if k := slices.IndexFunc(old, func(p api.Policy) bool { return p.ID == id }); k >= 0 {
 		return old[k], nil
 	}
-	p, err := tx.ReusablePolicy(ctx, w.ID)
+	p, err := tx.ReusablePolicy(ctx, id)
 	if kind.Is(err, kind.NotFound) {
-		return api.Policy{}, kind.Field(at+"/id", "there is no policy %q, neither in this application nor among the reusable ones", clip(w.ID)).
+		return api.Policy{}, kind.Field(at+"/id", "there is no policy %q, neither in this application nor among the reusable ones", clip(id)).
 			WithHint("write the policy here in full, or make a reusable one at /access/policies")
 	}
 	if err != nil {
@@ -191,6 +204,8 @@ func (tx *Tx) savePolicies(ctx context.Context, before api.Application, a *api.A
 		c := *k
 		if rest, within := cutPointer(c.Pointer, i); within {
 			c.Pointer = rest
+		} else if strings.HasSuffix(c.Pointer, "/precedence") {
+			c.Pointer = "/precedence" // it clashes with that of another one, which stands further down
 		}
 		return &c
 	}

@@ -166,6 +166,9 @@ func (tx *Tx) ReplaceReusablePolicy(ctx context.Context, id string, w api.Reusab
 	if err != nil {
 		return p, err
 	}
+	if err := checkDetached(&p.Policy, apps); err != nil {
+		return p, err
+	}
 	if _, err := tx.exec(ctx, `UPDATE reusable_policies SET name = $2, decision = $3, include_rules = $4, exclude_rules = $5, require_rules = $6, connection_rules = $7,
 		options = $8, updated_at = $9 WHERE id = $1`, id, p.Name, p.Decision, text[0], text[1], text[2], text[3], text[4], p.UpdatedAt); err != nil {
 		return p, err
@@ -269,14 +272,10 @@ func (tx *Tx) checkReusable(ctx context.Context, p *api.ReusablePolicy) error {
 		return err
 	}
 	d.Precedence, d.Decision = 0, access.DecisionAllow // the decision was checked
-	if err := d.Validate(); err != nil {
+	if err := d.ValidateShared(); err != nil {
 		return err
 	}
-	groups, err := tx.DomainRuleGroups(ctx)
-	if err != nil {
-		return err
-	}
-	return checkGroupRefs(groups, []ruleList{{"/include", p.Include}, {"/exclude", p.Exclude}, {"/require", p.Require}})
+	return tx.checkRuleRefs(ctx, []ruleList{{"/include", p.Include}, {"/exclude", p.Exclude}, {"/require", p.Require}})
 }
 
 // sameContent reports whether two policies say the same, wherever they stand and whenever they were written.

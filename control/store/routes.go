@@ -174,7 +174,7 @@ func (tx *Tx) fillRoute(ctx context.Context, x *api.Route, f RouteFields) (netip
 		return p, err
 	}
 	if ok && other.ID != x.ID {
-		return p, kind.New(kind.Conflict, "%s in virtual network %q is already routed to tunnel %q by route %s", p, n.Name, other.TunnelName, other.ID)
+		return p, kind.New(kind.Conflict, "%s in virtual network %q is already routed to tunnel %q by route %s", p, n.Name, other.TunnelName, other.ID).At("/network")
 	}
 	x.Network, x.TunnelID, x.VNET, x.Comment = f.Network, t.ID, n.ID, f.Comment
 	x.TunnelName, x.TunnelType, x.VNETName = t.Name, TunnelType, n.Name

@@ -142,12 +142,16 @@ func (tx *Tx) putRuleGroup(ctx context.Context, g *api.RuleGroup, in api.RuleGro
 		switch {
 		case all[i].ID == g.ID:
 		case nameKey(all[i].Name) == nameKey(g.Name):
-			return text, kind.New(kind.Conflict, "the name %q already belongs to rule group %q (%s)", g.Name, all[i].Name, all[i].ID)
+			return text, kind.New(kind.Conflict, "the name %q already belongs to rule group %q (%s)", g.Name, all[i].Name, all[i].ID).At("/name")
 		default:
 			domain = append(domain, domainRuleGroup(&all[i]))
 		}
 	}
-	if err := checkGroupRefs(domain, []ruleList{{"/include", g.Include}, {"/exclude", g.Exclude}, {"/require", g.Require}}); err != nil {
+	rules := []ruleList{{"/include", g.Include}, {"/exclude", g.Exclude}, {"/require", g.Require}}
+	if err := checkGroupRefs(domain, rules); err != nil {
+		return text, err
+	}
+	if err := tx.checkListRefs(ctx, rules); err != nil {
 		return text, err
 	}
 	if err := access.CheckGroups(domain); err != nil {

@@ -310,7 +310,7 @@ func (tx *Tx) fillTarget(ctx context.Context, pointer string, t *api.Target, in 
 		}
 		keys[i] = addrKey(a)
 		*f.out = &api.TargetAddress{Addr: f.in.Addr, VNET: n.ID}
-		if err := tx.checkAddressFree(ctx, t.ID, f.in.Addr, keys[i], n); err != nil {
+		if err := tx.checkAddressFree(ctx, at+"/ip_addr", t.ID, f.in.Addr, keys[i], n); err != nil {
 			return keys, err
 		}
 	}
@@ -324,13 +324,13 @@ func (tx *Tx) fillTarget(ctx context.Context, pointer string, t *api.Target, in 
 	return keys, nil
 }
 
-func (tx *Tx) checkAddressFree(ctx context.Context, id, addr, key string, n api.VirtualNetwork) error {
+func (tx *Tx) checkAddressFree(ctx context.Context, pointer, id, addr, key string, n api.VirtualNetwork) error {
 	other, ok, err := one(ctx, tx.q, func(rs *sql.Rows) (x [2]string, err error) {
 		return x, rs.Scan(&x[0], &x[1])
 	}, `SELECT t.hostname, t.id FROM target_addresses a JOIN targets t ON t.id = a.target_id
 		WHERE a.addr_key = $1 AND a.vnet_id = $2 AND a.target_id <> $3`, key, n.ID, id)
 	if err == nil && ok {
-		return kind.New(kind.Conflict, "address %s in virtual network %q already belongs to target %q (%s)", addr, n.Name, other[0], other[1])
+		return kind.New(kind.Conflict, "address %s in virtual network %q already belongs to target %q (%s)", addr, n.Name, other[0], other[1]).At(pointer)
 	}
 	return err
 }

@@ -124,7 +124,7 @@ func (tx *Tx) CreateTunnel(ctx context.Context, name, configSource string, secre
 		return t, err
 	}
 	if ok {
-		return t, kind.New(kind.Conflict, "the name %q already belongs to tunnel %q (%s)", name, other.Name, other.ID)
+		return t, kind.New(kind.Conflict, "the name %q already belongs to tunnel %q (%s)", name, other.Name, other.ID).At("/name")
 	}
 	sum := sha256.Sum256(secret)
 	if _, err := tx.exec(ctx, `INSERT INTO tunnels (id, name, name_key, secret_hash, secret_sealed, config_src, created_at)
@@ -218,7 +218,7 @@ func (tx *Tx) renameTunnel(ctx context.Context, t *api.Tunnel, name string) erro
 		return err
 	}
 	if ok {
-		return kind.New(kind.Conflict, "the name %q already belongs to tunnel %q (%s)", name, other.Name, other.ID)
+		return kind.New(kind.Conflict, "the name %q already belongs to tunnel %q (%s)", name, other.Name, other.ID).At("/name")
 	}
 	t.Name = name
 	_, err = tx.exec(ctx, `UPDATE tunnels SET name = $1, name_key = $2 WHERE id = $3`, name, nameKey(name), t.ID)

@@ -8,12 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"maps"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"weft/internal/kind"
@@ -42,32 +41,15 @@ func Decode(raw []byte, v any, ignore ...string) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
-	if key, ok := unknownField(err); ok {
-		return kind.Field(place(raw, key), "the field %q is unknown", clip(key))
+	if err == nil {
+		return nil
 	}
-	if e, ok := errors.AsType[*kind.Error](explain(err)); ok && e.Pointer == "" {
-		return blame(raw, v, e)
-	}
-	return explain(err)
-}
-
-// blame finds the member of a top-level object that a type with a decoder of its own refused, of which the error says
-// no place: it is the one that fails alone too.
-func blame(raw []byte, v any, e *kind.Error) error {
-	var all map[string]json.RawMessage
-	if json.Unmarshal(raw, &all) != nil || reflect.TypeOf(v).Kind() != reflect.Pointer {
-		return e
-	}
-	for _, key := range slices.Sorted(maps.Keys(all)) {
-		one, err := json.Marshal(map[string]json.RawMessage{key: all[key]})
-		if err != nil {
+	if t := reflect.TypeOf(v); t != nil && t.Kind() == reflect.Pointer {
+		if e := locate(raw, t.Elem(), ""); e != nil {
 			return e
 		}
-		if json.Unmarshal(one, reflect.New(reflect.TypeOf(v).Elem()).Interface()) != nil {
-			return kind.Field("/"+escape(key), "the value of %q does not fit here", clip(key)).WithCause(e.Err)
-		}
 	}
-	return e
+	return explain(err)
 }
 
 // scan checks the syntax, the keys and that nothing follows.
@@ -76,6 +58,9 @@ func scan(raw []byte) error {
 	d.UseNumber()
 	if err := value(d, "", 0); err != nil {
 		return explain(err)
+	}
+	if i := loneSurrogate(raw); i >= 0 {
+		return kind.New(kind.Invalid, "the body has half of a surrogate pair at byte %d, which is no character", i)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return kind.New(kind.Invalid, "the body has more after its JSON value")
@@ -211,63 +196,52 @@ func explain(err error) error {
 		return k
 	}
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		pointer := ""
-		path := strings.Split(t.Field, ".")
-		for i, name := range path {
-			// The path has the names of embedded structs in it, which begin as no object of ours does on the wire.
-			if name != "" && (i == len(path)-1 || !unicode.IsUpper(rune(name[0]))) {
-				pointer += "/" + name
-			}
-		}
-		return kind.Field(pointer, "the value is a JSON %s, which does not fit here", t.Value)
+		return kind.New(kind.Invalid, "the value is a JSON %s, which does not fit here", t.Value)
 	}
 	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return kind.New(kind.Invalid, "the body is not valid JSON at byte %d", s.Offset).WithCause(err)
 	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		if key, unquoteErr := strconv.Unquote(name); unquoteErr == nil {
+			return kind.Field("/"+escape(key), "the field %q is unknown", clip(key))
+		}
+	}
 	return kind.New(kind.Invalid, "the body is not valid JSON").WithCause(err)
 }
 
-// unknownField is the key of which encoding/json says that no field takes it.
-func unknownField(err error) (string, bool) {
-	if err == nil {
-		return "", false
-	}
-	quoted, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
-	if !ok {
-		return "", false
-	}
-	key, err := strconv.Unquote(quoted)
-	return key, err == nil
-}
-
-// place points to a key, of which encoding/json does not say where it stands: to the one place where it does, or, when it
-// stands at several, to none deeper than the top.
-func place(raw []byte, key string) string {
-	var v any
-	if json.Unmarshal(raw, &v) == nil {
-		if found := places(nil, v, key, ""); len(found) == 1 {
-			return found[0]
+// loneSurrogate finds an escape such as \ud800 that is no half of a pair, of which the decoder would make another
+// character without a word, the same one of all; -1 when there is none. raw is JSON, so a backslash stands in a string.
+func loneSurrogate(raw []byte) int {
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
 		}
-	}
-	return "/" + escape(key)
-}
-
-// places appends where key stands in v, which is at a place itself.
-func places(to []string, v any, key, at string) []string {
-	switch x := v.(type) {
-	case []any:
-		for i := range x {
-			to = places(to, x[i], key, at+"/"+strconv.Itoa(i))
-		}
-	case map[string]any:
-		for k := range x {
-			if k == key {
-				to = append(to, at+"/"+escape(k))
+		r := escapedRune(raw[i:])
+		switch {
+		case r >= 0 && utf16.IsSurrogate(r):
+			if utf16.DecodeRune(r, escapedRune(raw[i+6:])) == utf8.RuneError {
+				return i
 			}
-			to = places(to, x[k], key, at+"/"+escape(k))
+			i += 11
+		case r >= 0:
+			i += 5
+		default:
+			i++ // an escape of two bytes
 		}
 	}
-	return to
+	return -1
+}
+
+// escapedRune is the number of an escape of six bytes at the beginning of raw, -1 when there is none.
+func escapedRune(raw []byte) rune {
+	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(raw[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
 }
 
 func escape(key string) string {

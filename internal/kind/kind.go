@@ -66,6 +66,13 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 	return &c
 }
 
+// At returns a copy of e about the field that pointer names.
+func (e *Error) At(pointer string) *Error {
+	c := *e
+	c.Pointer = pointer
+	return &c
+}
+
 // WithCause returns a copy of e that wraps err.
 func (e *Error) WithCause(err error) *Error {
 	c := *e

@@ -58,7 +58,7 @@ func networkRulesHaveTheirOrder(t *testing.T, f *fixture) {
 	}
 }
 
-// listsInUseStay: a list that a rule names, enabled or not, cannot go.
+// listsInUseStay: a list that a network rule, enabled or not, a policy or a rule group names cannot go.
 func listsInUseStay(t *testing.T, f *fixture) {
 	t.Helper()
 	var l api.List
@@ -76,6 +76,7 @@ func listsInUseStay(t *testing.T, f *fixture) {
 	})
 	names(t, f.refusal(t, kind.Conflict, func(tx *store.Tx) error { return tx.DeleteList(f.ctx, l.ID) }), "servers", "user")
 	f.write(t, func(tx *store.Tx) error { return tx.DeleteNetworkRule(f.ctx, r.ID) })
+	rulesKeepLists(t, f, l)
 	f.write(t, func(tx *store.Tx) error { return tx.DeleteList(f.ctx, l.ID) })
 	f.refused(t, kind.NotFound, func(tx *store.Tx) error { return tx.DeleteList(f.ctx, l.ID) })
 	f.refused(t, kind.NotFound, func(tx *store.Tx) error { return tx.DeleteNetworkRule(f.ctx, r.ID) })

@@ -311,6 +311,13 @@ func policyRaces() []rule {
 				l, err = tx.CreateList(f.ctx, api.ListWrite{Name: &name, Type: &typ, Items: []api.ListItemWrite{{Value: "10.0.0.0/8"}}})
 				return err
 			})
+			if round%2 == 1 {
+				refer := api.RuleGroupWrite{Name: name, Include: []access.Rule{listRule(t, "ip_list", l.ID)}}
+				return func(tx *store.Tx) error { return tx.DeleteList(f.ctx, l.ID) }, func(tx *store.Tx) error {
+					_, err := tx.CreateRuleGroup(f.ctx, refer)
+					return err
+				}
+			}
 			w := ruleWrite(name, "net.dst.ip in $"+l.ID, int64(9000+round))
 			return func(tx *store.Tx) error { return tx.DeleteList(f.ctx, l.ID) }, func(tx *store.Tx) error {
 				_, err := tx.CreateNetworkRule(f.ctx, w)

@@ -80,6 +80,7 @@ func Run(t *testing.T, open Open) {
 		"TextThatCannotBe":                   textThatCannotBe,
 		"EmptyAccountReads":                  emptyAccountReads,
 		"ReusablePoliciesAreShared":          reusablePoliciesAreShared,
+		"ForeignRulesStayOut":                foreignRulesStayOut,
 		"ServiceTokensLive":                  serviceTokensLive,
 		"ProviderSecretsStay":                providerSecretsStay,
 		"OneOrganization":                    oneOrganization,
