@@ -152,3 +152,18 @@ func TestDevices_TooManyIDs_regression(t *testing.T) {
 		}
 	}
 }
+
+// Behind a rule with nearly the last precedence there was room, and a rule without one was refused for a field that it did not have.
+func TestNetworkRules_NearTheLastPrecedence_regression(t *testing.T) {
+	c := newRawClient(t, controltest.New(t))
+	rule := func(name, more string) string {
+		return `{"name":"` + name + `","action":"block","filters":["l4"],"traffic":"net.dst.port == 23"` + more + `}`
+	}
+	c.good(t, http.MethodPost, "~/gateway/rules", rule("a", `,"precedence":2147483600`))
+	if r := c.good(t, http.MethodPost, "~/gateway/rules", rule("b", "")); r.result["precedence"] != float64(2147483647) {
+		t.Errorf("%s", r.raw)
+	}
+	if r := c.admin(t, http.MethodPost, "~/gateway/rules", rule("c", "")); r.status != http.StatusBadRequest || !strings.Contains(string(r.raw), "already belongs") {
+		t.Errorf("%s", r.raw)
+	}
+}
