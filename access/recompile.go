@@ -25,7 +25,7 @@ func CompileAfter(old *Snapshot, in Input) (*Snapshot, error) {
 	if !ok {
 		return Compile(in)
 	}
-	if same(old.input.Applications, in.Applications) && same(old.input.NetworkRules, in.NetworkRules) && same(old.input.Lists, in.Lists) {
+	if same(old.input.Applications, in.Applications) {
 		return old.patch(in, p)
 	}
 	c := &compiler{old: old, patch: p, compiled: make(map[string]compiledApplication, len(in.Applications))}
@@ -108,13 +108,19 @@ func equalTarget(a, b *targets.Target) bool {
 
 func equalAddress(a, b *targets.Address) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// patch returns a snapshot with other targets and networks, and the same policy.
+// patch returns a snapshot with other targets, networks, lists and network rules, and the same applications and groups.
 func (s *Snapshot) patch(in Input, p patch) (*Snapshot, error) {
 	n := *s
 	n.revision, n.input = in.Revision, in
 	n.networks = networksOf(in.Networks)
 	if err := n.patchTargets(s, p); err != nil {
 		return nil, err
+	}
+	if !same(s.input.NetworkRules, in.NetworkRules) || !same(s.input.Lists, in.Lists) {
+		rest := compiler{s: &n, old: s}
+		rest.compileLists(in.Lists)
+		n.network = nil
+		rest.compileNetworkRules(in.NetworkRules, in.Lists)
 	}
 	n.ports = make([]*portSet, n.index.Len())
 	copy(n.ports, s.ports)

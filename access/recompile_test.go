@@ -61,22 +61,55 @@ func edit(t *rapid.T, in, other access.Input) access.Input {
 			out.Lists = append(out.Lists, l)
 		}
 	}
+	if pick(t, "edit network rules", true, false, false) {
+		out.NetworkRules = drawNetworkRules(t)
+	}
 	if seldom(t, "edit groups") {
 		out.Groups = other.Groups
 	}
 	return out
 }
 
+// ruledAnswer is an answer with the network rule.
+func ruledAnswer(d access.Decision) string {
+	rule := ""
+	if d.NetworkRule != nil {
+		rule = d.NetworkRule.ID
+	}
+	return fmt.Sprintf("%+v by network rule %q", asAnswer(d), rule)
+}
+
+// drawNetworkRules draws rules of which some name a list that may be there.
+func drawNetworkRules(t *rapid.T) []access.NetworkRule {
+	var rules []access.NetworkRule
+	for i := range rapid.IntRange(0, 2).Draw(t, "network rules") {
+		rules = append(rules, access.NetworkRule{
+			ID: fmt.Sprintf("n%d", i), Name: "rule", Precedence: i, Action: pick(t, "action", access.ActionAllow, access.ActionBlock),
+			Traffic:  pick(t, "traffic", "net.src.ip in $places", "net.src.ip in {192.0.2.0/24}", "net.dst.port == 22", ""),
+			Identity: pick(t, "identity", "", "", `identity.email in $people`, `identity.email == "jdoe@company.com"`),
+		})
+	}
+	return rules
+}
+
 // A snapshot that is made from the one before answers as one that is made from nothing.
 func TestCompileAfter_AgreesWithCompile(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
-		s := compileDrawn(t, in)
+		in.NetworkRules = drawNetworkRules(t)
+		fresh := func() *access.Snapshot { // with the problems of network rules that name a list that is not there
+			s, err := access.Compile(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		s := fresh()
 		for range 4 {
 			old, before := s, drawQuery(t, in)
 			was := access.Evaluate(old, before)
 			in = edit(t, in, drawInput(t))
-			fresh := compileDrawn(t, in)
+			fresh := fresh()
 			var err error
 			if s, err = access.CompileAfter(s, in); err != nil {
 				t.Fatal(err)
@@ -84,9 +117,12 @@ func TestCompileAfter_AgreesWithCompile(t *testing.T) {
 			if s.Revision() != in.Revision {
 				t.Fatalf("revision %d, want %d", s.Revision(), in.Revision)
 			}
+			if diff := cmp.Diff(fmt.Sprint(fresh.Problems()), fmt.Sprint(s.Problems())); diff != "" {
+				t.Fatalf("problems compiled anew (-) and after another (+) differ:\n%s", diff)
+			}
 			for range 10 {
 				q := drawQuery(t, in)
-				if diff := cmp.Diff(asAnswer(access.Evaluate(fresh, q)), asAnswer(access.Evaluate(s, q))); diff != "" {
+				if diff := cmp.Diff(ruledAnswer(access.Evaluate(fresh, q)), ruledAnswer(access.Evaluate(s, q))); diff != "" {
 					t.Fatalf("compiled anew (-) and after another (+) differ:\n%s", diff)
 				}
 			}
@@ -141,6 +177,28 @@ func BenchmarkCompileAfter(b *testing.B) {
 				in.Targets = slices.Clone(in.Targets)
 				in.Targets[n/2].Hostname = "host-07"
 				in.Targets[n/2].ModifiedAt = in.Targets[n/2].ModifiedAt.Add(1)
+				if s, err = access.CompileAfter(s, in); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("targets=%d/list", n), func(b *testing.B) {
+			in := in
+			in.Lists = []access.List{{ID: "people", Type: access.ListEmail, Items: make([]string, 5000)}}
+			for i := range in.Lists[0].Items {
+				in.Lists[0].Items[i] = fmt.Sprintf("listed%d@company.com", i)
+			}
+			in.Applications = slices.Clone(in.Applications)
+			in.Applications[0].Policies = slices.Clone(in.Applications[0].Policies)
+			in.Applications[0].Policies[0].Exclude = []access.Rule{mustRule(`{"email_list":{"id":"people"}}`)}
+			s, err := access.Compile(in)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				in.Lists = slices.Clone(in.Lists)
+				in.Lists[0].Items = slices.Clone(in.Lists[0].Items)
+				in.Lists[0].Items[7] += "x"
 				if s, err = access.CompileAfter(s, in); err != nil {
 					b.Fatal(err)
 				}
