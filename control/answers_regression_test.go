@@ -23,8 +23,12 @@ func TestConflicts_NameTheField_regression(t *testing.T) {
 	group := `{"name":"G","include":[{"email":{"email":"a@b.c"}}]}`
 	list := `{"name":"L","type":"IP"}`
 	for _, body := range []struct{ path, body string }{
-		{"~/infrastructure/targets", target}, {"~/infrastructure/targets", target6}, {"~/teamnet/routes", route},
-		{"~/access/groups", group}, {"~/gateway/lists", list}, {"~/teamnet/virtual_networks", `{"name":"N"}`},
+		{"~/infrastructure/targets", target},
+		{"~/infrastructure/targets", target6},
+		{"~/teamnet/routes", route},
+		{"~/access/groups", group},
+		{"~/gateway/lists", list},
+		{"~/teamnet/virtual_networks", `{"name":"N"}`},
 	} {
 		c.good(t, http.MethodPost, body.path, body.body)
 	}
@@ -134,5 +138,32 @@ func TestBody_Compressed_regression(t *testing.T) {
 	req.Header = http.Header{"Authorization": {"Bearer " + s.Token}, "Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}}
 	if r := c.send(t, req); r.status != http.StatusUnsupportedMediaType {
 		t.Errorf("status %d: %s", r.status, r.raw)
+	}
+}
+
+// Of more IDs than a query can name the rest was left out without a word, and devices that were asked for were not there.
+func TestDevices_TooManyIDs_regression(t *testing.T) {
+	c := newRawClient(t, controltest.New(t))
+	for _, name := range []string{"id", "user.id"} {
+		query := "?" + strings.Repeat(name+"=x&", 1001)
+		refused(t, name, c.admin(t, http.MethodGet, "~/devices/registrations"+query, ""), http.StatusBadRequest)
+		if r := c.admin(t, http.MethodGet, "~/devices/registrations"+query[:1000*len(name+"=x&")], ""); r.status != http.StatusOK {
+			t.Errorf("1000 of %s: status %d: %s", name, r.status, r.raw)
+		}
+	}
+}
+
+// Behind a rule with nearly the last precedence there was room, and a rule without one was refused for a field that it did not have.
+func TestNetworkRules_NearTheLastPrecedence_regression(t *testing.T) {
+	c := newRawClient(t, controltest.New(t))
+	rule := func(name, more string) string {
+		return `{"name":"` + name + `","action":"block","filters":["l4"],"traffic":"net.dst.port == 23"` + more + `}`
+	}
+	c.good(t, http.MethodPost, "~/gateway/rules", rule("a", `,"precedence":2147483600`))
+	if r := c.good(t, http.MethodPost, "~/gateway/rules", rule("b", "")); r.result["precedence"] != float64(2147483647) {
+		t.Errorf("%s", r.raw)
+	}
+	if r := c.admin(t, http.MethodPost, "~/gateway/rules", rule("c", "")); r.status != http.StatusBadRequest || !strings.Contains(string(r.raw), "already belongs") {
+		t.Errorf("%s", r.raw)
 	}
 }

@@ -46,7 +46,7 @@ func networkCatalogue() catalogue {
 	return all.with(catalogue{
 		"GET ~/tunnels":                           {what: "List the tunnels of every type: there is one type", out: api.Tunnel{}, list: openapi.Paged, query: ofTunnels},
 		"POST " + routes + "/network/{network}":   {what: "Create a route (older form)", in: api.RouteWrite{}, out: api.Route{}},
-		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, bodyOptional: true, out: api.Route{}, query: text("virtual_network_id", "tunnel_id", "tun_type")},
+		"PATCH " + routes + "/network/{network}":  {what: "Change a route by its prefix", in: api.RouteWrite{}, bodyOptional: true, out: api.Route{}, query: text("tunnel_id", "tun_type")},
 		"DELETE " + routes + "/network/{network}": {what: "Delete a route by its prefix", out: api.Route{}, query: text("virtual_network_id", "tunnel_id", "tun_type")},
 		"GET " + routes + "/ip/{addr}": {
 			what: "Find the route that leads to an address", out: api.Route{}, query: params(text("virtual_network_id"), kinds("boolean", "default_virtual_network_fallback")),

@@ -321,7 +321,7 @@ func (c *Control) CreateToken(ctx context.Context, f store.TokenFields) (token s
 	if len(f.Permissions) == 0 {
 		f.Permissions = []string{PermissionAll}
 	}
-	if err := checkPermissions(f.Permissions); err != nil {
+	if f.Permissions, err = permissionsNamed(f.Permissions); err != nil {
 		return "", err
 	}
 	err = c.store.Update(ctx, store.System, func(tx *store.Tx) (err error) {

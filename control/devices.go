@@ -254,8 +254,12 @@ func deviceFilter(q *call) (f store.DeviceFilter, err error) {
 	f.Device, f.Search = q.query.Get("device.id"), q.query.Get("search")
 	f.Email = cmp.Or(q.query.Get("user.email"), q.query.Get("last_seen_user.email"))
 	for name, to := range map[string]*[]string{"id": &f.IDs, "user.id": &f.UserIDs} {
-		if ids := q.query[name]; len(ids) > 0 {
-			*to = ids[:min(len(ids), maxPerPage)]
+		ids := q.query[name]
+		if len(ids) > maxBatch {
+			return f, kind.New(kind.Limit, "the query repeats %s more than %d times", name, maxBatch)
+		}
+		if len(ids) > 0 {
+			*to = ids
 		}
 	}
 	if f.After, err = decodeCursor(q.query.Get("cursor")); err != nil {

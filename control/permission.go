@@ -109,12 +109,24 @@ func mayWrite(t *store.Token, a area) bool {
 	return slices.Contains(t.Permissions, PermissionAll) || slices.Contains(t.Permissions, a.write())
 }
 
-// checkPermissions refuses names that open nothing.
-func checkPermissions(names []string) error {
+// permissionsNamed are the permission groups that names mean, each once; a name that opens nothing is refused. The public
+// API calls what writes also "Edit", and the one of the SSH CA by its area alone.
+func permissionsNamed(names []string) ([]string, error) {
+	var out []string
 	for _, n := range names {
-		if !slices.Contains(Permissions(), n) {
-			return kind.Field("/permissions", "there is no permission group %q", n).WithHint("they are: %s", strings.Join(Permissions(), ", "))
+		full := n
+		if n == string(areaSSH) {
+			full = areaSSH.write()
+		}
+		if a, edits := strings.CutSuffix(n, " Edit"); edits {
+			full = area(a).write()
+		}
+		if !slices.Contains(Permissions(), full) {
+			return nil, kind.Field("/permissions", "there is no permission group %q", n).WithHint("they are: %s", strings.Join(Permissions(), ", "))
+		}
+		if !slices.Contains(out, full) {
+			out = append(out, full)
 		}
 	}
-	return nil
+	return out, nil
 }

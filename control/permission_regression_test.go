@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,5 +48,35 @@ func TestNetworkRules_TextIsBounded_regression(t *testing.T) {
 	}
 	if n == 100 {
 		t.Error("1.5 MiB of expressions were taken")
+	}
+}
+
+// The permission group of the SSH CA is called by its area alone where it is first described, and what writes is called
+// Edit in places; both were refused.
+func TestPermissions_OtherNames_regression(t *testing.T) {
+	for names, want := range map[string]string{
+		"Access: SSH Auditing":                           "Access: SSH Auditing Write",
+		"Zero Trust Edit,Zero Trust Write":               "Zero Trust Write",
+		"Access: SSH Auditing Edit,Access: SSH Auditing": "Access: SSH Auditing Write",
+	} {
+		s := controltest.New(t)
+		c := newRawClient(t, s)
+		token := newToken(t, s, store.TokenFields{Permissions: strings.Split(names, ",")})
+		if r := c.do(t, http.MethodPost, "~/access/gateway_ca", token, ""); (r.status == http.StatusForbidden) != (want == "Zero Trust Write") {
+			t.Errorf("%s: %s", names, r.raw)
+		}
+		all, err := s.Control.Tokens(t.Context(), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(all, func(t store.Token) bool { return t.Name == "scoped" && strings.Join(t.Permissions, ",") == want }) {
+			t.Errorf("%s: the tokens are %+v", names, all)
+		}
+	}
+	s := controltest.New(t)
+	for _, bad := range []string{"Zero Trust", "Edit", " Edit", "All Edit", "Access: SSH Auditing Edit Edit", "access: ssh auditing"} {
+		if _, err := s.Control.CreateToken(t.Context(), store.TokenFields{Name: "x", Permissions: []string{bad}}); err == nil {
+			t.Errorf("a token with %q was made", bad)
+		}
 	}
 }

@@ -29,7 +29,7 @@ import (
 //	GET ~/access/apps/${app}
 //	= 404 no application          a refusal, and what its message contains
 //
-// In a result "${name}" is kept at its first sight and compared afterwards, "<text>" is any text but none, "<time>" a time of
+// In a result "${name}" is kept at its first sight and compared afterwards, also inside a text, "<text>" is any text but none, "<time>" a time of
 // RFC 3339, "<any>" anything, and a key that ends in "?" may be missing. An empty result after "= 200" is not looked at.
 func TestReplay(t *testing.T) {
 	files, err := filepath.Glob("testdata/replay/*.txt")
@@ -100,9 +100,13 @@ func (p *replay) step(t *testing.T, text string) {
 	p.check(t, r, strings.Fields(all[cut])[1:], strings.Join(all[cut+1:], "\n"))
 }
 
-// fill puts in what was kept.
+// fill puts in what was kept, and the account's path.
 func (p *replay) fill(s string) string {
-	s = strings.Replace(s, "~", "/client/v4/accounts/"+p.vars["A"], 1)
+	return p.known(strings.Replace(s, "~", "/client/v4/accounts/"+p.vars["A"], 1))
+}
+
+// known puts in what was kept.
+func (p *replay) known(s string) string {
 	for name, value := range p.vars {
 		s = strings.ReplaceAll(s, "${"+name+"}", value)
 	}
@@ -251,10 +255,8 @@ func (p *replay) matchText(template string, v any, at string) string {
 	case isVar && closed && p.vars[name] == "" && s != "":
 		p.vars[name] = s
 		return ""
-	case isVar && closed:
-		template = p.vars[name]
 	}
-	if s != template {
+	if template = p.known(template); s != template {
 		return fmt.Sprintf("%s is %q, want %q", at, s, template)
 	}
 	return ""

@@ -70,7 +70,8 @@ that owns the data directory; the control plane may be running.
 
 Without --permission it may do everything. The permission groups are:
   ` + strings.Join(control.Permissions(), "\n  ") + `
-"Write" includes "Read".`,
+"Write" includes "Read". "Edit" stands for "Write", and so does the bare
+"Access: SSH Auditing".`,
 		Example: `  weft token create --name terraform --permission "Zero Trust Write" --permission "Access: Apps and Policies Write"
   weft token create --name dashboard --permission "Zero Trust Read" --expires 2160h --source 192.0.2.0/24`,
 		Args: cobra.NoArgs,

@@ -87,7 +87,7 @@ func (tx *Tx) CreateNetworkRule(ctx context.Context, in api.NetworkRuleWrite) (a
 	}
 	r.Precedence = precedenceStep
 	if n := len(all); n > 0 {
-		r.Precedence = all[n-1].Precedence + precedenceStep
+		r.Precedence = min(all[n-1].Precedence+precedenceStep, maxPrecedence)
 	}
 	if err := tx.putNetworkRule(ctx, &r, in, all); err != nil {
 		return r, err

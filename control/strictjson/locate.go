@@ -49,10 +49,8 @@ func locateIn(raw json.RawMessage, t reflect.Type, at string) *kind.Error {
 		return whole(raw, t, at)
 	}
 	for key, value := range members(raw) {
-		of := t
-		if t.Kind() == reflect.Map {
-			of = t.Elem()
-		} else if of = memberType(t, key); of == nil {
+		of := memberType(t, key)
+		if of == nil {
 			return kind.Field(at+"/"+escape(key), "the field %q is unknown", clip(key))
 		}
 		if e := locate(value, of, at+"/"+escape(key)); e != nil {
@@ -106,8 +104,11 @@ func members(raw json.RawMessage) func(func(string, json.RawMessage) bool) {
 	}
 }
 
-// memberType is the type of the field that the decoder takes a key for; nil when there is none.
+// memberType is the type of a map's elements or of the struct's field that the decoder takes a key for; nil when there is none.
 func memberType(t reflect.Type, key string) reflect.Type {
+	if t.Kind() == reflect.Map {
+		return t.Elem()
+	}
 	fields := reflect.VisibleFields(t)
 	i := slices.IndexFunc(fields, func(f reflect.StructField) bool {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")

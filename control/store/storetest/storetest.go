@@ -57,6 +57,8 @@ func Run(t *testing.T, open Open) {
 		"TargetPagesFarDown":                 targetPagesFarDown,
 		"PoliciesKeepTheirIdentity":          policiesKeepTheirIdentity,
 		"PortsCarryOneProtocol":              portsCarryOneProtocol,
+		"ApplicationCAsShowTheAccounts":      applicationCAsShowTheAccounts,
+		"PrecedencesFit":                     precedencesFit,
 		"UserCAsRotate":                      userCAsRotate,
 		"CertificatesAreRevoked":             certificatesAreRevoked,
 		"TargetHostCAs":                      targetHostCAs,
