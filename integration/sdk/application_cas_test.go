@@ -41,6 +41,21 @@ func TestApplicationCAs(t *testing.T) {
 	if l, _, err := old.ListAccessCACertificates(ctx, rc, v0sdk.ListAccessCACertificatesParams{}); err != nil || len(l) != 2 || l[0] != one {
 		t.Errorf("v0 lists %+v, %v", l, err)
 	}
+	names := map[string]string{apps[0].AUD: "one", apps[1].AUD: "two"}
+	type P0 = v0sdk.ListAccessCACertificatesParams
+	effects(t, func(p P0, _ with) ([]string, error) {
+		l, _, err := old.ListAccessCACertificates(ctx, rc, p)
+		return keys(l, err, func(x v0sdk.AccessCACertificate) string { return names[x.Aud] })
+	}, row[P0]{what: "all", want: "one two"}, row[P0]{what: "the second page", params: P0{ResultInfo: pageOf(2, 1)}, want: "two"})
+	type P6 = zt.AccessApplicationCAListParams
+	effects(t, func(p P6, also with) ([]string, error) {
+		p.AccountID = account
+		l, err := cas.List(ctx, p, also...)
+		if err != nil {
+			return nil, err
+		}
+		return keys(l.Result, nil, func(x zt.CA) string { return names[x.AUD] })
+	}, row[P6]{what: "all", want: "one two"}, row[P6]{what: "the second page", params: P6{PerPage: cf.F(int64(1)), Page: cf.F(int64(2))}, want: "two"})
 	if gone := must(cas.Delete(ctx, apps[1].ID, zt.AccessApplicationCADeleteParams{AccountID: account})); gone.ID != two.ID {
 		t.Errorf("deleted %+v", gone)
 	}

@@ -16,7 +16,6 @@ const (
 	tokensOwn   = "tokens are made by `weft token create`, so that none can make another"
 	noBilling   = "nothing is paid for"
 	noHTTP      = "of web applications; Weft has infrastructure applications"
-	noCA        = "an infrastructure application has the CA of the account (GatewayCA)"
 	noSCIM      = "users come from enrolments; what is said of SCIM is kept and does nothing"
 	noProxy     = "of the web and DNS proxy"
 	noScan      = "of the scan of contents"
@@ -60,7 +59,6 @@ var notDriven = map[string]string{
 	"User.Tokens.Value":                               tokensOwn,
 	"User.Tokens.PermissionGroups":                    tokensOwn,
 	"ZeroTrust.Access.AIControls":                     noHTTP,
-	"ZeroTrust.Access.Applications.CAs":               noCA,
 	"ZeroTrust.Access.Applications.Settings":          noHTTP,
 	"ZeroTrust.Access.Applications.RevokeTokens":      "an infrastructure application gives out no tokens; `weft session kill` ends sessions",
 	"ZeroTrust.Access.Applications.PolicyTests":       "`weft explain` and `weft impact` say what policies do",
@@ -102,9 +100,8 @@ var notDriven = map[string]string{
 	"ZeroTrust.Tunnels.WARPConnector":                 noWARPPeers,
 
 	"access_application.RevokeAccessApplicationTokens": "an infrastructure application gives out no tokens; `weft session kill` ends sessions",
-	"access_bookmark":       noHTTP,
-	"access_ca_certificate": noCA,
-	"access_custom_page":    noHTTP,
+	"access_bookmark":    noHTTP,
+	"access_custom_page": noHTTP,
 	"access_identity_provider.ListAccessIdentityProviderAuthContexts":   "of Entra ID's conditional access",
 	"access_identity_provider.UpdateAccessIdentityProviderAuthContexts": "of Entra ID's conditional access",
 	"access_keys":                                                noHTTP,
