@@ -30,6 +30,7 @@ type DeviceProfile struct {
 	Exclude                    []SplitTunnel    `json:"exclude"`
 	Include                    []SplitTunnel    `json:"include"`
 	FallbackDomains            []FallbackDomain `json:"fallback_domains"`
+	DNSSearchSuffixes          []SearchSuffix   `json:"dns_search_suffixes"`
 	TargetTests                []struct{}       `json:"target_tests"` // always empty
 	// UpdatedAt is not in the object that clients know; lists of registrations show it.
 	UpdatedAt string `json:"-"`
@@ -53,6 +54,12 @@ type ProfileNetworks struct {
 type SplitTunnel struct {
 	Address     string `json:"address,omitempty"`
 	Host        string `json:"host,omitempty"`
+	Description string `json:"description,omitempty"`
+}
+
+// SearchSuffix is what a client's system appends to short names.
+type SearchSuffix struct {
+	Suffix      string `json:"suffix"`
 	Description string `json:"description,omitempty"`
 }
 

@@ -90,6 +90,27 @@ func TestDeviceProfiles(t *testing.T) {
 	if r := c.good(t, "PATCH", at, `{"switch_locked":null,"auto_connect":30}`).result; r["switch_locked"] != false || r["auto_connect"] != 30.0 || r["support_url"] != "https://help" {
 		t.Errorf("%v", r)
 	}
+	if v, there := made["lan_allow_minutes"]; there { // was written as null, so as nothing
+		t.Errorf("lan_allow_minutes is %v", v)
+	}
+	if r := c.good(t, "PATCH", at, `{"lan_allow_minutes":0,"lan_allow_subnet_size":24}`).result; r["lan_allow_minutes"] != 0.0 || r["lan_allow_subnet_size"] != 24.0 {
+		t.Errorf("%v", r)
+	}
+	if r := c.good(t, "PATCH", at, `{"include":[{"address":"10.0.0.0/8"}],"dns_search_suffixes":[{"suffix":"corp","description":"d"}]}`).result; len(r["include"].([]any)) != 1 || len(r["exclude"].([]any)) != 0 ||
+		fmt.Sprint(r["dns_search_suffixes"]) != "[map[description:d suffix:corp]]" {
+		t.Errorf("include in place of exclude: %v", r)
+	}
+	if r := c.good(t, "PATCH", at, `{"exclude":[{"address":"10.0.0.0/8"}],"dns_search_suffixes":null}`).result; len(r["exclude"].([]any)) != 1 || len(r["include"].([]any)) != 0 || fmt.Sprint(r["dns_search_suffixes"]) != "[]" {
+		t.Errorf("exclude in place of include: %v", r)
+	}
+	for body, pointer := range map[string]string{
+		`{"exclude":[{"address":"10.0.0.0/8"}],"include":[{"address":"10.0.0.0/8"}]}`: "/include", `{"dns_search_suffixes":[{"suffix":""}]}`: "/dns_search_suffixes/0/suffix",
+		`{"dns_search_suffixes":[{"suffix":"a","description":"` + strings.Repeat("x", 501) + `"}]}`: "/dns_search_suffixes/0/description", `{"dns_search_suffixes":[{"name":"a"}]}`: "/dns_search_suffixes/0/name",
+	} {
+		if r := c.admin(t, "PATCH", at, body); r.status != 400 || !strings.Contains(string(r.raw), `"pointer":"`+pointer+`"`) {
+			t.Errorf("%.80s: %s", body, r.raw)
+		}
+	}
 	if r := c.good(t, "PUT", at+"/exclude", `[{"host":"*.example.com"},{"address":"10.0.0.1"}]`); len(r.list) != 2 || r.list[0]["host"] != "*.example.com" {
 		t.Errorf("%s", r.raw)
 	}

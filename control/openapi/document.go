@@ -161,7 +161,11 @@ func (s *schemas) operation(o *Operation) map[string]any {
 		m["parameters"] = parameters
 	}
 	if o.Request != nil {
-		m["requestBody"] = map[string]any{"required": !o.RequestOptional, "content": content(s.of(reflect.TypeOf(o.Request), request))}
+		body := s.of(reflect.TypeOf(o.Request), request)
+		if o.RequestOptional { // null is none
+			body = nullable(body)
+		}
+		m["requestBody"] = map[string]any{"required": !o.RequestOptional, "content": content(body)}
 	}
 	return m
 }

@@ -35,7 +35,8 @@ func NewDeviceProfile() api.DeviceProfile {
 	return api.DeviceProfile{
 		Enabled: true, AllowUpdates: true, AllowedToLeave: true, AllowModeSwitch: true, CaptivePortal: 180,
 		ServiceMode: api.ServiceMode{Mode: "warp"}, TunnelProtocol: "wireguard",
-		Exclude: []api.SplitTunnel{}, Include: []api.SplitTunnel{}, FallbackDomains: []api.FallbackDomain{}, TargetTests: []struct{}{},
+		Exclude: []api.SplitTunnel{}, Include: []api.SplitTunnel{}, FallbackDomains: []api.FallbackDomain{},
+		DNSSearchSuffixes: []api.SearchSuffix{}, TargetTests: []struct{}{},
 	}
 }
 
@@ -219,7 +220,27 @@ func checkProfileFields(p *api.DeviceProfile) error {
 	if len(p.Include) > 0 && len(p.Exclude) > 0 {
 		return kind.Field("/include", "a device profile has either include or exclude entries")
 	}
-	return errors.Join(checkSplitTunnels("/exclude", p.Exclude), checkSplitTunnels("/include", p.Include), checkFallbackDomains(p.FallbackDomains))
+	return errors.Join(checkSplitTunnels("/exclude", p.Exclude), checkSplitTunnels("/include", p.Include), checkFallbackDomains(p.FallbackDomains),
+		checkSearchSuffixes(p.DNSSearchSuffixes))
+}
+
+func checkSearchSuffixes(list []api.SearchSuffix) error {
+	if len(list) > maxFallbackDomains {
+		return kind.Field("/dns_search_suffixes", "a device profile can have %d search suffixes", maxFallbackDomains)
+	}
+	for i, s := range list {
+		at := "/dns_search_suffixes/" + strconv.Itoa(i)
+		if s.Suffix == "" || len(s.Suffix) > 253 {
+			return kind.Field(at+"/suffix", "a suffix of 1 to 253 bytes is required")
+		}
+		if len(s.Description) > maxProfileText {
+			return kind.Field(at+"/description", "the value is longer than %d bytes", maxProfileText)
+		}
+		if err := errors.Join(checkText(at+"/suffix", s.Suffix), checkText(at+"/description", s.Description)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func checkSplitTunnels(pointer string, list []api.SplitTunnel) error {
