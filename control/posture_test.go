@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -91,6 +92,18 @@ func TestPosture_DecidesByWhatTheDeviceReports(t *testing.T) {
 	agent.until(t, "the target to go", func(a *api.AgentState) bool { return len(a.Entries) == 0 })
 	if r := c.admin(t, "DELETE", "~/devices/posture/"+rule, ""); r.status != 400 || !strings.Contains(string(r.raw), "policy p of application ssh") {
 		t.Errorf("a rule in use was deleted: %s", r.raw)
+	}
+	for path, body := range map[string]string{ // one that no application has, one that is off
+		"~/access/policies": `{"name":"shared","decision":"allow","include":[{"device_posture":{"integration_uid":"%s"}}]}`,
+		"~/gateway/rules":   `{"name":"off","action":"block","enabled":false,"filters":["l4"],"device_posture":"any(device_posture.checks.passed[*] == \"%s\")"}`,
+	} {
+		other := text(c.good(t, "POST", "~/devices/posture", `{"name":"other","type":"warp"}`).result, "id")
+		user := text(c.good(t, "POST", path, fmt.Sprintf(body, other)).result, "id")
+		if r := c.admin(t, "DELETE", "~/devices/posture/"+other, ""); r.status != 400 || !strings.Contains(string(r.raw), user) {
+			t.Errorf("a rule that %s names was deleted: %s", path, r.raw)
+		}
+		c.good(t, "DELETE", path+"/"+user, "")
+		c.good(t, "DELETE", "~/devices/posture/"+other, "")
 	}
 }
 

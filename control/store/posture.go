@@ -163,36 +163,17 @@ func (tx *Tx) DeletePostureRule(ctx context.Context, id string) error {
 	return tx.changed(ctx, PostureRules, "posture_rule.delete", id, p)
 }
 
-func (tx *Tx) postureRuleUsers(ctx context.Context, id string) (users []string, err error) {
-	refers := func(lists ...[]access.Rule) bool {
-		return slices.ContainsFunc(slices.Concat(lists...), func(r access.Rule) bool {
-			to, ok := r.PostureID()
-			return ok && to == id
-		})
-	}
-	groups, err := tx.DomainRuleGroups(ctx)
+func (tx *Tx) postureRuleUsers(ctx context.Context, id string) ([]string, error) {
+	users, err := tx.ruleUsers(ctx, func(r access.Rule) bool {
+		to, ok := r.PostureID()
+		return ok && to == id
+	})
 	if err != nil {
 		return nil, err
 	}
-	for _, g := range groups {
-		if refers(g.Include, g.Exclude, g.Require) {
-			users = append(users, fmt.Sprintf("rule group %s (%s)", g.Name, g.ID))
-		}
-	}
-	apps, err := tx.DomainApplications(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range apps {
-		for _, p := range a.Policies {
-			if refers(p.Include, p.Exclude, p.Require) {
-				users = append(users, fmt.Sprintf("policy %s of application %s (%s)", p.Name, a.Name, a.ID))
-			}
-		}
-	}
-	rules, err := tx.DomainNetworkRules(ctx)
-	for _, r := range rules {
-		if strings.Contains(strings.ToLower(r.Traffic+" "+r.DevicePosture+" "+r.Identity), id) {
+	rules, err := tx.NetworkRules(ctx) // also those that are not enabled now
+	for i := range rules {
+		if r := &rules[i]; strings.Contains(strings.ToLower(r.Traffic+" "+r.DevicePosture+" "+r.Identity), id) {
 			users = append(users, fmt.Sprintf("network rule %s (%s)", r.Name, r.ID))
 		}
 	}
