@@ -32,7 +32,7 @@ sdk: ## drive the management API with the SDKs that others wrote for it
 	cd integration/sdk && $(GO) vet ./... && $(GO) test -timeout 5m ./...
 
 # One request or row after the other: many, and nothing beside them but what the database sees.
-ONE_AFTER_THE_OTHER := TestTable_|TestReplay|TestPermissions|TestEverything_|TestPreconditions_AtEveryEndpoint|_Conforms$$|_Races$$|_Upgrade$$
+ONE_AFTER_THE_OTHER := TestTable_|TestView_|TestReplay|TestPermissions|TestEverything_|TestPreconditions_AtEveryEndpoint|_Conforms$$|_Races$$|_Upgrade$$
 
 race: ## the same with the race detector, but for what builds packages, counts growth, or starts programs by the thousand
 	GO='$(GO)' tools/gotest -race -timeout 14m -skip '$(ONE_AFTER_THE_OTHER)' -- $$($(GO) list $(PKGS) | grep -vE '/(packaging(/.*)?|integration/soak|cmd(/.*)?|cli)$$')
@@ -53,12 +53,10 @@ e2e: ## real programs in network namespaces; needs root, OpenSSH and rsync
 bench: ## the committed benchmarks; each prints ratios of one run
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./vnet ./access ./control/... ./tunnel/... ./gateway/... ./agent ./cli/... ./integration/...
 
-cross: ## build for every platform that is supported
+cross: ## build for every platform that is supported, without optimizations: it is about what compiles
 	@set -e; for p in $(PLATFORMS); do \
 	  echo "build $$p"; \
-	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -o /dev/null ./cmd/warp-cli; \
-	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -o /dev/null ./cmd/warp-svc; \
-	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -o /dev/null ./cmd/weft; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -gcflags='all=-N -l' -o /dev/null ./cmd/warp-cli ./cmd/warp-svc ./cmd/weft; \
 	done
 
 package: ## deb, rpm, apk, MSI, images, archives, SBOMs and checksums, into dist/; PLATFORMS="linux/amd64 ..." chooses

@@ -33,10 +33,20 @@ func watch[S api.SyncState](t *testing.T, c *api.Client, path string) *watching[
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &watching[S]{states: make(chan *S, 1000), err: make(chan error, 1), stop: cancel}
+	done := make(chan struct{})
 	go func() {
-		w.err <- api.Watch(ctx, c, path, api.WatchConfig[S]{OnState: func(_ uint64, s *S) { w.states <- s }})
+		defer close(done)
+		w.err <- api.Watch(ctx, c, path, api.WatchConfig[S]{OnState: func(_ uint64, s *S) {
+			select {
+			case w.states <- s:
+			case <-ctx.Done():
+			}
+		}})
 	}()
-	t.Cleanup(cancel)
+	t.Cleanup(func() {
+		cancel()
+		<-done // else its connection is not idle when the client closes, and the server gives it a second to go
+	})
 	return w
 }
 
