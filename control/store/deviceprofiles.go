@@ -230,17 +230,22 @@ func checkSearchSuffixes(list []api.SearchSuffix) error {
 	}
 	for i, s := range list {
 		at := "/dns_search_suffixes/" + strconv.Itoa(i)
-		if s.Suffix == "" || len(s.Suffix) > 253 {
-			return kind.Field(at+"/suffix", "a suffix of 1 to 253 bytes is required")
-		}
-		if len(s.Description) > maxProfileText {
-			return kind.Field(at+"/description", "the value is longer than %d bytes", maxProfileText)
-		}
-		if err := errors.Join(checkText(at+"/suffix", s.Suffix), checkText(at+"/description", s.Description)); err != nil {
+		if err := checkSuffix(at, s.Suffix, s.Description); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkSuffix checks what both kinds of suffixes have.
+func checkSuffix(at, suffix, description string) error {
+	if suffix == "" || len(suffix) > 253 {
+		return kind.Field(at+"/suffix", "a suffix of 1 to 253 bytes is required")
+	}
+	if len(description) > maxProfileText {
+		return kind.Field(at+"/description", "the value is longer than %d bytes", maxProfileText)
+	}
+	return errors.Join(checkText(at+"/suffix", suffix), checkText(at+"/description", description))
 }
 
 func checkSplitTunnels(pointer string, list []api.SplitTunnel) error {
@@ -274,18 +279,15 @@ func checkFallbackDomains(list []api.FallbackDomain) error {
 	}
 	for i, d := range list {
 		at := "/fallback_domains/" + strconv.Itoa(i)
-		if d.Suffix == "" || len(d.Suffix) > 253 {
-			return kind.Field(at+"/suffix", "a suffix of 1 to 253 bytes is required")
-		}
-		if len(d.DNSServer) > 10 || len(d.Description) > maxProfileText {
-			return kind.Field(at, "there are more than 10 servers, or the description is too long")
+		if len(d.DNSServer) > 10 {
+			return kind.Field(at+"/dns_server", "a domain can have 10 servers")
 		}
 		for j, s := range d.DNSServer {
 			if _, err := netip.ParseAddr(s); err != nil {
 				return kind.Field(at+"/dns_server/"+strconv.Itoa(j), "%q is not an address", clip(s))
 			}
 		}
-		if err := errors.Join(checkText(at+"/suffix", d.Suffix), checkText(at+"/description", d.Description)); err != nil {
+		if err := checkSuffix(at, d.Suffix, d.Description); err != nil {
 			return err
 		}
 	}
